@@ -1,0 +1,403 @@
+"""The command line: one short handler a command, each calling the Python function of its name."""
+
+import argparse
+import dataclasses
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import optuna
+
+from nasproxy.condense import METHODS, condense
+from nasproxy.data import DATASETS, DEFAULT_ROOT, load_dataset
+from nasproxy.errors import UserError, reason
+from nasproxy.estimators import ESTIMATORS
+from nasproxy.evaluate import evaluate
+from nasproxy.files import make_folder
+from nasproxy.report import correlate
+from nasproxy.run import RunOptions, run
+from nasproxy.spaces import copy_space, load_space, space_names
+from nasproxy.storage import DEFAULT_STORAGE, load_study, open_storage
+from nasproxy.study import rank, scored
+from nasproxy.train import PROXY_RECIPE, Recipe
+
+EXIT_INTERNAL = 1  # our own mistake
+EXIT_ERROR = 2  # bad input
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class CondenseCommand:
+    """Make a proxy set, and a picture of it.
+
+    Attributes:
+        data: a data set's name, a folder with one folder of images a class, or an .npz file.
+        method: how; `nasproxy list methods` names them. Options left out are the method's own.
+        out: file to write; its picture has the ending .png.
+        ipc: images per class.
+        seed: of every random choice.
+        steps: updates of the images (dm: 300, dm-paper: 20000).
+        real_batch: real images per class and step (dm: 64, dm-paper: 256).
+        image_lr: learning rate of the images (dm: by ipc and size, dm-paper: 1, or 10 above 50).
+        momentum: of the images (0.5).
+        width: channels of the embedding ConvNet (dm: 64, dm-paper: 128).
+        depth: blocks of the embedding ConvNet (as many as end at about 4x4).
+        augment: groups of augmentation such as color_crop_cutout, or none.
+        device: auto, cpu, cuda or cuda:N.
+        root: folder of the data sets that torchvision downloads.
+        quiet: show no progress.
+    """
+
+    data: str = "digits"
+    method: str = "dm"
+    out: str = "proxy.safetensors"
+    ipc: int | None = None
+    seed: int | None = None
+    steps: int | None = None
+    real_batch: int | None = None
+    image_lr: float | None = None
+    momentum: float | None = None
+    width: int | None = None
+    depth: int | None = None
+    augment: str | None = None
+    device: str = "auto"
+    root: str = DEFAULT_ROOT
+    quiet: bool = False
+
+
+def condense_command(options: CondenseCommand) -> "Answer":
+    path = Path(options.out)
+    if path.suffix != ".safetensors":
+        raise UserError(f"expected --out to end in .safetensors, got {options.out}")
+    make_folder(path.parent)
+    common = ("data", "method", "out", "device", "root", "quiet")
+    of_method = {k: v for k, v in dataclasses.asdict(options).items() if k not in common}
+    proxy = condense(
+        load_dataset(options.data, options.root),
+        options.method,
+        device=options.device,
+        progress=not options.quiet,
+        **of_method,
+    )
+    proxy.save(path)
+    picture = path.with_suffix(".png")
+    proxy.preview(picture)
+    made = {"out": str(path), "preview": str(picture), "images": len(proxy)}
+    made |= {"seconds": proxy.seconds, "digest": proxy.digest, **proxy.metadata}
+    return Answer(made, f"{path}: {len(proxy)} images in {proxy.seconds:.1f} s; see {picture}")
+
+
+@dataclass(frozen=True)
+class EvaluateCommand:
+    """Train ConvNets on a proxy set and on as many random real images, and test both.
+
+    Attributes:
+        proxy: file of the proxy set.
+        data: the data set that it was made from.
+        networks: trained on each, from different seeds.
+        width: channels of the ConvNet.
+        recipe: for both.
+        seed: of the first network.
+        jobs: worker processes; by default one a core, or one where there is a GPU.
+        device: auto, cpu, cuda or cuda:N.
+        root: folder of the data sets that torchvision downloads.
+        quiet: show no progress.
+    """
+
+    proxy: str
+    data: str = "digits"
+    networks: int = 3
+    width: int = 64
+    recipe: Recipe = PROXY_RECIPE
+    seed: int = 0
+    jobs: int | None = None
+    device: str = "auto"
+    root: str = DEFAULT_ROOT
+    quiet: bool = False
+
+
+def evaluate_command(options: EvaluateCommand) -> "Answer":
+    quality = evaluate(
+        options.proxy,
+        load_dataset(options.data, options.root),
+        networks=options.networks,
+        width=options.width,
+        recipe=options.recipe,
+        seed=options.seed,
+        jobs=options.jobs,
+        device=options.device,
+        progress=not options.quiet,
+    )
+    return Answer(quality.to_dict(), str(quality))
+
+
+@dataclass(frozen=True)
+class RankCommand:
+    """Score architectures; the study that keeps them is the ranking.
+
+    Attributes:
+        by: a proxy file, full, full:epochs=2 (early stopping) or params.
+        data: a data set's name, a folder with one folder of images a class, or an .npz file.
+        space: a search space's name, file or module. It is code, and runs.
+        trials: architectures that the study shall hold.
+        sampler: random (uniform, without repeats), all (the whole space), tpe or nsga2.
+        like: study whose architectures to score, instead of drawing some.
+        seeds: trainings of each architecture.
+        seed: of every random choice.
+        study: name of the study; by default that of the estimator.
+        storage: URL of the Optuna storage.
+        jobs: worker processes; by default one a core, or one where there is a GPU.
+        device: auto, cpu, cuda or cuda:N.
+        root: folder of the data sets that torchvision downloads.
+        quiet: show no progress.
+    """
+
+    by: str
+    data: str = "digits"
+    space: str = "convnet_small"
+    trials: int = 40
+    sampler: str = "random"
+    like: str | None = None
+    seeds: int = 1
+    seed: int = 0
+    study: str | None = None
+    storage: str = DEFAULT_STORAGE
+    jobs: int | None = None
+    device: str = "auto"
+    root: str = DEFAULT_ROOT
+    quiet: bool = False
+
+
+def rank_command(options: RankCommand) -> "Answer":
+    data = load_dataset(options.data, options.root)
+    storage = open_storage(options.storage)
+    study = rank(
+        options.space,
+        options.by,
+        data=data,
+        trials=options.trials,
+        sampler=options.sampler,
+        like=load_study(options.like, storage) if options.like else None,
+        seeds=options.seeds,
+        seed=options.seed,
+        study=options.study or Path(options.by).stem,
+        storage=storage,
+        jobs=options.jobs,
+        device=options.device,
+        progress=not options.quiet,
+    )
+    trials = sorted(scored(study), key=lambda trial: -(trial.value or 0))
+    rows = [
+        {"architecture": t.user_attrs["architecture"], "score": t.value, "params": t.params}
+        for t in trials
+    ]
+    lines = [f"{study.study_name}: {len(rows)} architectures by {study.user_attrs['estimator']}"]
+    lines += [f"  {row['score']:<10.6g} {row['architecture']}" for row in rows[:10]]
+    if len(rows) > 10:
+        lines.append(f"  ... and {len(rows) - 10} more")
+    made = {"study": study.study_name, "storage": options.storage, "ranking": rows}
+    return Answer(made, "\n".join(lines))
+
+
+@dataclass(frozen=True)
+class CorrelateCommand:
+    """Correlate rankings with the study named as truth.
+
+    Attributes:
+        truth: name of the study of the truth.
+        study: name of a ranking; give it once for each.
+        storage: URL of the Optuna storage that holds them all.
+        out: folder for report.json, report.md and figures.
+        seed: of the bootstrap.
+    """
+
+    truth: str
+    study: list[str]
+    storage: str = DEFAULT_STORAGE
+    out: str | None = None
+    seed: int = 0
+
+
+def correlate_command(options: CorrelateCommand) -> "Answer":
+    storage = open_storage(options.storage, must_exist=True)
+    truth = load_study(options.truth, storage)
+    report = correlate(
+        truth, [load_study(name, storage) for name in options.study], seed=options.seed
+    )
+    if options.out:
+        make_folder(Path(options.out))
+        report.write(options.out)
+    return Answer(report.to_dict(), str(report))
+
+
+def run_command(options: RunOptions) -> "Answer":
+    """Condense a data set, rank architectures on it, and say how far to trust the ranking."""
+    result = run(options)
+    return Answer(result.to_dict(), str(result))
+
+
+@dataclass(frozen=True)
+class ListCommand:
+    """Name what can be chosen from.
+
+    Attributes:
+        what: spaces, datasets, methods or estimators.
+    """
+
+    what: str
+
+
+def list_command(options: ListCommand) -> "Answer":
+    listings: dict[str, Callable[[], dict[str, str]]] = {
+        "spaces": lambda: {name: load_space(name).summary for name in space_names()},
+        "datasets": lambda: dict.fromkeys(DATASETS, ""),
+        "methods": lambda: {name: method.summary for name, method in METHODS.items()},
+        "estimators": lambda: ESTIMATORS,
+    }
+    if options.what not in listings:
+        raise UserError(f"expected one of {', '.join(listings)}, got {options.what!r}")
+    found = listings[options.what]()
+    lines = [f"{name:<20} {summary}".rstrip() for name, summary in found.items()]
+    return Answer({options.what: found}, "\n".join(lines))
+
+
+@dataclass(frozen=True)
+class CopyCommand:
+    """Copy a search space's file, to be edited and used as your own.
+
+    Attributes:
+        space: a search space's name.
+        path: file to write, such as ./my_space.py.
+    """
+
+    space: str
+    path: str
+
+
+def copy_command(options: CopyCommand) -> "Answer":
+    copy_space(options.space, options.path)
+    return Answer({"out": options.path}, f"{options.path}: edit it and use --space {options.path}")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command puts on stdout: a JSON document, or the same in words."""
+
+    document: Any
+    text: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: its options, its handler, and which options are given by position."""
+
+    options: type
+    handler: Callable[[Any], Answer]
+    positional: tuple[str, ...] = ()
+
+
+COMMANDS = {
+    "run": Command(RunOptions, run_command),
+    "condense": Command(CondenseCommand, condense_command),
+    "evaluate": Command(EvaluateCommand, evaluate_command, ("proxy",)),
+    "rank": Command(RankCommand, rank_command),
+    "correlate": Command(CorrelateCommand, correlate_command),
+    "list": Command(ListCommand, list_command, ("what",)),
+    "copy": Command(CopyCommand, copy_command, ("space", "path")),
+}
+
+
+def make_parser() -> jsonargparse.ArgumentParser:
+    """The parser of every command, made from the options' dataclasses."""
+    parser = jsonargparse.ArgumentParser(
+        prog="nasproxy",
+        description="Rank neural architectures on a condensed data set.",
+        version=version("nasproxy"),
+        exit_on_error=False,
+    )
+    commands = parser.add_subcommands(required=True, dest="command")
+    for name, command in COMMANDS.items():
+        commands.add_subcommand(name, _command_parser(command), help=_summary(command))
+    return parser
+
+
+def _summary(command: Command) -> str:
+    text = command.handler.__doc__ or command.options.__doc__ or ""
+    return text.strip().partition("\n")[0]
+
+
+def _command_parser(command: Command) -> jsonargparse.ArgumentParser:
+    parser = jsonargparse.ArgumentParser(description=_summary(command), exit_on_error=False)
+    parser.add_argument("--config", action="config", help="YAML file with options")
+    parser.add_argument("--json", action="store_true", help="put one JSON document on stdout")
+    fields = dataclasses.fields(command.options)
+    helps = _field_helps(command.options)
+    flags = {field.name for field in fields if field.type in (bool, "bool")}
+    lists = {field.name for field in fields if str(field.type).startswith("list")}
+    for name in command.positional:
+        parser.add_argument(name, type=str, help=helps[name])
+    for name in lists:
+        parser.add_argument(
+            f"--{name}", type=str, action="append", required=True, help=helps[name]
+        )
+    skip: set[str | int] = {*command.positional, *flags, *lists}
+    parser.add_class_arguments(command.options, skip=skip, as_group=False)
+    for name in sorted(flags):
+        parser.add_argument(f"--{name}", action="store_true", help=helps[name])
+    return parser
+
+
+def _field_helps(options: type) -> dict[str, str]:
+    """Help of each field, from the `Attributes` of the docstring."""
+    text = (options.__doc__ or "").partition("Attributes:\n")[2]
+    found = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", text, re.MULTILINE)
+    return {name: " ".join(described.split()) for name, described in found}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        parser = make_parser()
+        given = _with_underscores(sys.argv[1:] if arguments is None else arguments)
+        chosen = parser.instantiate_classes(parser.parse_args(given))
+        values = dict(vars(chosen[chosen.command]))
+        values.pop("config", None)
+        as_json = values.pop("json")
+        command = COMMANDS[chosen.command]
+        answer = command.handler(command.options(**values))
+        print(json.dumps(answer.document, allow_nan=False) if as_json else answer.text)
+        return 0
+    except (UserError, argparse.ArgumentError, jsonargparse.ArgumentError) as error:
+        print(f"nasproxy: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print("nasproxy: interrupted; the same command goes on from here", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has gone
+        sys.stderr.close()
+        return EXIT_ERROR
+    except Exception as error:
+        if os.environ.get("NASPROXY_TRACEBACK"):
+            raise
+        print(
+            f"nasproxy: internal error: {reason(error)}; please report it, with what "
+            "NASPROXY_TRACEBACK=1 in the environment shows",
+            file=sys.stderr,
+        )
+        return EXIT_INTERNAL
+
+
+def _with_underscores(arguments: Sequence[str]) -> list[str]:
+    """Let --real-batch mean --real_batch."""
+    return [
+        re.sub(r"^--[\w.-]+", lambda option: "--" + option[0][2:].replace("-", "_"), argument)
+        for argument in arguments
+    ]

@@ -1,0 +1,88 @@
+"""Making proxy sets: one file a method, and the table of their names."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from nasproxy.condense.dm import DMOptions, DMPaperOptions, match_distribution
+from nasproxy.condense.random import RandomOptions, choose_random
+from nasproxy.data import Dataset, ImageSet
+from nasproxy.errors import UserError, nearest
+from nasproxy.proxy import FORMAT_VERSION, ProxySet
+from nasproxy.runtime import pick_device, versions
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way of making a proxy set: its options, its function, and a line of help."""
+
+    options: Callable[..., Any]
+    make: Callable[[Dataset, Any, torch.device, bool], ImageSet]
+    summary: str
+
+
+METHODS = {
+    "dm": Method(DMOptions, match_distribution, "distribution matching, sized for a CPU"),
+    "dm-paper": Method(DMPaperOptions, match_distribution, "distribution matching, as published"),
+    "random": Method(RandomOptions, choose_random, "random real images"),
+}
+
+
+def method_options(method: str, **options: Any) -> Any:
+    """The frozen options of a method; those that are None keep its defaults.
+
+    Raises:
+        UserError: the method or an option is unknown, or a value is out of its range.
+    """
+    if method not in METHODS:
+        raise UserError(f"unknown method {method!r}{nearest(method, METHODS)}")
+    given = {name: value for name, value in options.items() if value is not None}
+    known = [field.name for field in dataclasses.fields(METHODS[method].options)]  # type: ignore[arg-type]
+    for name in given:
+        if name not in known:
+            raise UserError(f"method {method!r} has no option {name!r}{nearest(name, known)}")
+    return METHODS[method].options(**given)
+
+
+def condense(
+    data: Dataset,
+    method: str = "dm",
+    *,
+    device: str = "auto",
+    progress: bool = False,
+    **options: Any,
+) -> ProxySet:
+    """Make a proxy set of `ipc` images a class that stands in for the training images.
+
+    Args:
+        data: only its training images are looked at.
+        method: a name in `METHODS`.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        progress: show progress on stderr.
+        options: of the method, such as ``ipc``, ``steps`` or ``seed``.
+
+    Raises:
+        UserError: the method, an option or the device is not there, or a class is too small.
+    """
+    chosen = method_options(method, **options)
+    where = pick_device(device)
+    start = time.perf_counter()
+    made = METHODS[method].make(data, chosen, where, progress)
+    seconds = time.perf_counter() - start
+    metadata = {
+        "format": FORMAT_VERSION,
+        "method": method,
+        "options": dataclasses.asdict(chosen),
+        "dataset": data.name,
+        "dataset_digest": data.digest,
+        "mean": list(data.normalisation.mean),
+        "std": list(data.normalisation.std),
+        "class_names": list(data.class_names),
+        "seed": chosen.seed,
+        "versions": versions(),
+    }
+    return ProxySet(made.images, made.labels, metadata, round(seconds, 3))

@@ -1,0 +1,152 @@
+"""Distribution matching (DM; Zhao & Bilen, WACV 2023, arXiv 2110.04181)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nasproxy.augment import FULL_STRATEGY, augment, draw, parse_strategy
+from nasproxy.condense.random import random_index
+from nasproxy.convnet import ConvNet
+from nasproxy.data import Dataset, ImageSet
+from nasproxy.errors import UserError
+from nasproxy.progress import progress
+
+# A forward pass of about this many pixels is fastest: on a CPU its activations stay in the
+# cache, on a GPU it takes many images to fill the machine (docs/LOG.md, 2026-11-21).
+_PIXELS_AT_ONCE = {"cpu": 2**16, "cuda": 2**22}
+
+
+@dataclass(frozen=True)
+class DMOptions:
+    """Options of the method `dm`, with defaults that suit a CPU.
+
+    Attributes:
+        ipc: synthetic images per class, 1 or more.
+        seed: of the initial images, the networks, the batches and the augmentation.
+        steps: K, the number of networks drawn and of updates made.
+        real_batch: real images per class and step.
+        image_lr: learning rate of the synthetic images; by default `ipc` at 32x32 pixels, since
+            the gradient of a class's mean is shared out among its images, and in proportion to
+            the pixels at other sizes, since among these it is shared out too.
+        momentum: of the synthetic images' SGD.
+        width: channels of the embedding ConvNet.
+        depth: blocks of the embedding ConvNet; by default as many as end at about 4x4.
+        augment: groups of differentiable augmentation, or `none`.
+    """
+
+    ipc: int = 10
+    seed: int = 0
+    steps: int = 300
+    real_batch: int = 64
+    image_lr: float | None = None
+    momentum: float = 0.5
+    width: int = 64
+    depth: int | None = None
+    augment: str = FULL_STRATEGY
+
+    def __post_init__(self) -> None:
+        for name in ("ipc", "steps", "real_batch", "width"):
+            if getattr(self, name) < 1:
+                raise UserError(f"expected {name} of 1 or more, got {getattr(self, name)}")
+        if self.depth is not None and self.depth < 1:
+            raise UserError(f"expected depth of 1 or more, got {self.depth}")
+        if self.image_lr is not None and not self.image_lr > 0:
+            raise UserError(f"expected image_lr above 0, got {self.image_lr}")
+        if not 0 <= self.momentum < 1:
+            raise UserError(f"expected momentum in [0, 1), got {self.momentum}")
+        parse_strategy(self.augment)
+
+    def learning_rate(self, input_shape: tuple[int, int, int]) -> float:
+        """What SGD is given: `image_lr`, or the method's rule."""
+        if self.image_lr is not None:
+            return self.image_lr
+        return self.ipc * input_shape[1] * input_shape[2] / 32**2
+
+
+@dataclass(frozen=True)
+class DMPaperOptions(DMOptions):
+    """Options of the method `dm-paper`: the recipe of the paper, section 4.1 and its code.
+
+    Attributes:
+        image_lr: learning rate of the synthetic images; by default 1 up to 50 images per class
+            and 10 above.
+    """
+
+    steps: int = 20_000
+    real_batch: int = 256
+    width: int = 128
+
+    def learning_rate(self, input_shape: tuple[int, int, int]) -> float:
+        if self.image_lr is not None:
+            return self.image_lr
+        return 1.0 if self.ipc <= 50 else 10.0
+
+
+def match_distribution(
+    data: Dataset, options: DMOptions, device: torch.device, show: bool
+) -> ImageSet:
+    """Synthetic images whose mean features match the real ones' in random networks.
+
+    Starts from real images. A class smaller than `real_batch` is drawn from with replacement.
+    """
+    classes, ipc = data.num_classes, options.ipc
+    index = random_index(data, ipc, torch.Generator().manual_seed(options.seed))
+    labels = data.train.labels[index]
+    images = data.normalisation(data.train.images[index]).to(device).requires_grad_()
+    lr = options.learning_rate(data.input_shape)
+    optimizer = torch.optim.SGD([images], lr, options.momentum)
+    groups = parse_strategy(options.augment, data.flip)
+    train = data.train.to(device)
+    members = [(data.train.labels == c).nonzero()[:, 0] for c in range(classes)]
+    together = _classes_at_once(data.input_shape, options, device)
+    bar = progress(f"condensing {data.name}", options.steps, show=show)
+    with torch.random.fork_rng(devices=[]):
+        for step in range(options.steps):
+            # every step has its own seed, so that any step can be done again by itself
+            torch.manual_seed(_step_seed(options.seed, step))
+            generator = torch.Generator().manual_seed(_step_seed(options.seed, step))
+            network = ConvNet(data.input_shape, classes, options.width, options.depth)
+            network = network.to(device, memory_format=torch.channels_last).requires_grad_(False)
+            draws = draw(groups, classes, generator)  # one a class, for real and synthetic alike
+            optimizer.zero_grad()
+            for some in torch.arange(classes).split(together):
+                batch = [_sample(members[c], options.real_batch, generator) for c in some]
+                real = data.normalisation(train.images[torch.cat(batch).to(device)])
+                synthetic = images[some[0] * ipc : (some[-1] + 1) * ipc]
+                with torch.no_grad():
+                    target = _class_means(
+                        network, augment(real, draws[some.repeat_interleave(len(batch[0]))]), some
+                    )
+                means = _class_means(
+                    network, augment(synthetic, draws[some.repeat_interleave(ipc)]), some
+                )
+                loss = ((target - means) ** 2).sum()  # eq. 5, summed over the classes
+                loss.backward()
+            optimizer.step()
+            bar.update()
+    bar.close()
+    return ImageSet(images.detach().cpu(), labels)
+
+
+def _class_means(network: ConvNet, images: Tensor, some: Tensor) -> Tensor:
+    """Mean embedding (classes, features) of images that come class by class, equally many."""
+    features = network.embed(images.contiguous(memory_format=torch.channels_last))
+    return features.view(len(some), -1, features.shape[1]).mean(1)
+
+
+def _sample(members: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    if len(members) < count:
+        return members[torch.randint(len(members), (count,), generator=generator)]
+    return members[torch.randperm(len(members), generator=generator)[:count]]
+
+
+def _step_seed(seed: int, step: int) -> int:
+    return (seed * 1_000_003 + step) % 2**63
+
+
+def _classes_at_once(
+    input_shape: tuple[int, int, int], options: DMOptions, device: torch.device
+) -> int:
+    pixels = input_shape[1] * input_shape[2] * (options.real_batch + options.ipc)
+    return max(1, _PIXELS_AT_ONCE.get(device.type, 2**16) // pixels)

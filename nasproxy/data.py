@@ -1,0 +1,412 @@
+"""Labelled image sets and their split into training, validation and test data."""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nasproxy.errors import UserError, nearest
+
+DEFAULT_ROOT = "~/.cache/nasproxy"
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images with a label each.
+
+    Attributes:
+        images: (N, C, H, W), uint8 pixels or float32 already normalised.
+        labels: (N,) int64 classes, or (N, classes) float32 when soft.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        return f"ImageSet({tuple(self.images.shape)}, {self.images.dtype})"
+
+    def __getitem__(self, index: Tensor) -> "ImageSet":
+        return ImageSet(self.images[index], self.labels[index])
+
+    def to(self, device: torch.device) -> "ImageSet":
+        """The same set in the memory of `device`."""
+        return ImageSet(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Per-channel statistics of the training pixels, on the scale [0, 1]."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 pixels (N, C, H, W) -> float32 normalised; float images pass as they are."""
+        if images.dtype != torch.uint8:
+            return images
+        # x / 255 / std - mean / std, with one multiplication and one addition a pixel
+        scale = torch.tensor([1 / (255 * s) for s in self.std], device=images.device)
+        shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std)], device=images.device)
+        return images.float().mul_(scale.view(-1, 1, 1)).add_(shift.view(-1, 1, 1))
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """The inverse, clipped: float32 normalised -> uint8 pixels."""
+        std, mean = torch.tensor(self.std), torch.tensor(self.mean)
+        scaled = images.cpu() * std.view(-1, 1, 1) + mean.view(-1, 1, 1)
+        return (scaled.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set, split once and for all.
+
+    The validation images are split off the training images with a fixed seed and score
+    architectures; the test images are touched only by `evaluate` and by the last line of `run`.
+
+    Attributes:
+        name: as given to `load_dataset`.
+        train, validation, test: uint8 images.
+        class_names: one a class, in label order.
+        normalisation: statistics of `train`.
+        flip: whether a mirror image keeps its class (False for digits and letters).
+        digest: SHA-256 of every image and label, 16 hex digits.
+    """
+
+    name: str
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet
+    class_names: tuple[str, ...]
+    normalisation: Normalisation
+    flip: bool
+    digest: str = field(repr=False)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """What a source gives: arrays (N, H, W) or (N, H, W, C) uint8 with labels (N,)."""
+
+    train: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray] | None
+    class_names: tuple[str, ...] | None
+    flip: bool = True
+
+
+def load_dataset(name: str, root: str = DEFAULT_ROOT, image_size: int | None = None) -> Dataset:
+    """Load a data set by name or from files.
+
+    Args:
+        name: ``digits`` (bundled with scikit-learn), a torchvision data set such as ``cifar10``
+            (downloaded into `root` unless it is there), a folder with one folder of images a
+            class (or ``train`` and ``test`` folders of such folders), or an ``.npz`` file with
+            uint8 ``x_train`` (N, H, W[, C]), ``y_train`` (N,) and, optionally, ``x_test``,
+            ``y_test`` and ``class_names``.
+        root: where torchvision data sets are kept.
+        image_size: side in pixels to which a folder's images are brought; by default that of the
+            first image, 32 at least and 224 at most.
+
+    Raises:
+        UserError: the name is unknown, a file is missing or unreadable, or an array is off.
+    """
+    path = Path(name).expanduser()
+    if name in DATASETS:
+        raw = DATASETS[name](root)
+    elif path.suffix == ".npz":
+        raw = _read_npz(path)
+    elif path.is_dir():
+        raw = _read_folder(path, image_size)
+    else:
+        looks_like_path = os.sep in name or path.suffix or name.startswith(".")
+        raise UserError(
+            f"no such folder or .npz file: {name}"
+            if looks_like_path
+            else f"unknown data set {name!r}{nearest(name, DATASETS)}, a folder or an .npz file"
+        )
+    return _split(name, raw)
+
+
+def from_arrays(
+    x_train: np.ndarray,
+    y_train: np.ndarray,
+    x_test: np.ndarray | None = None,
+    y_test: np.ndarray | None = None,
+    name: str = "arrays",
+    class_names: tuple[str, ...] | None = None,
+    flip: bool = True,
+) -> Dataset:
+    """A data set from uint8 images (N, H, W) or (N, H, W, C) and integer labels (N,).
+
+    Raises:
+        UserError: a dtype, shape or label is off.
+    """
+    test = None
+    if x_test is not None and y_test is not None:
+        test = (x_test, y_test)
+    return _split(name, _Raw((x_train, y_train), test, class_names, flip))
+
+
+def _split(name: str, raw: _Raw) -> Dataset:
+    """Check the arrays, then take validation (and, if there is none, test) off the training set.
+
+    Validation takes a tenth of the training images, but at least 1,000 or a quarter, whichever
+    is less: with fewer, accuracy is too coarse to rank by. A missing test set takes a fifth.
+    """
+    train = _to_image_set(name, "train", *raw.train)
+    test = _to_image_set(name, "test", *raw.test) if raw.test else None
+    class_names = raw.class_names or tuple(str(c) for c in range(int(train.labels.max()) + 1))
+    everything = [train] if test is None else [train, test]
+    _check_labels(name, everything, class_names)
+    digest = hashlib.sha256()
+    for part in everything:
+        digest.update(str(tuple(part.images.shape)).encode())
+        digest.update(part.images.contiguous().numpy().tobytes())
+        digest.update(part.labels.numpy().tobytes())
+    if test is None:
+        train, test = _take_off(train, len(train) // 5)
+    train, validation = _take_off(train, max(len(train) // 10, min(1000, len(train) // 4)))
+    for number, class_name in enumerate(class_names):
+        if not (train.labels == number).any():
+            raise UserError(
+                f"{name}: class {class_name!r} has too few images to be split; give it 5 or more"
+            )
+    return Dataset(
+        name=name,
+        train=train,
+        validation=validation,
+        test=test,
+        class_names=class_names,
+        normalisation=_statistics(train.images),
+        flip=raw.flip,
+        digest=digest.hexdigest()[:16],
+    )
+
+
+def _to_image_set(name: str, part: str, images: np.ndarray, labels: np.ndarray) -> ImageSet:
+    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+        raise UserError(
+            f"{name}: expected uint8 {part} images (N, H, W) or (N, H, W, C), "
+            f"got {images.dtype} {images.shape}"
+        )
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.shape[-1] not in (1, 3):
+        raise UserError(f"{name}: expected 1 or 3 channels last, got {part} shape {images.shape}")
+    if min(images.shape[1:3], default=0) < 4:
+        raise UserError(f"{name}: expected images of 4x4 pixels or more, got {images.shape}")
+    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (len(images),):
+        raise UserError(
+            f"{name}: expected {len(images)} integer {part} labels, one an image, "
+            f"got {labels.dtype} {labels.shape}"
+        )
+    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    return ImageSet(pixels, torch.from_numpy(labels.astype(np.int64)))
+
+
+def _check_labels(name: str, parts: list[ImageSet], class_names: tuple[str, ...]) -> None:
+    for part in parts:
+        if not len(part):
+            raise UserError(f"{name}: no images")
+        low, high = int(part.labels.min()), int(part.labels.max())
+        if low < 0 or high >= len(class_names):
+            raise UserError(
+                f"{name}: expected labels from 0 to {len(class_names) - 1}, got {low} to {high}"
+            )
+        if part.images.shape[1:] != parts[0].images.shape[1:]:
+            raise UserError(
+                f"{name}: training images are {tuple(parts[0].images.shape[1:])}, "
+                f"test images {tuple(part.images.shape[1:])} (C, H, W); make them alike"
+            )
+    counts = torch.bincount(parts[0].labels, minlength=len(class_names))
+    if len(class_names) < 2:
+        raise UserError(f"{name}: expected two classes or more, got {len(class_names)}")
+    if int(counts.min()) < 5:
+        few = class_names[int(counts.argmin())]
+        raise UserError(
+            f"{name}: class {few!r} has {int(counts.min())} training images; 5 is the least"
+        )
+
+
+def _take_off(images: ImageSet, count: int) -> tuple[ImageSet, ImageSet]:
+    """Split `count` images off, each class in proportion: what stays, what is taken."""
+    generator = torch.Generator().manual_seed(0)  # one split, whatever the user's seed
+    taken = torch.zeros(len(images), dtype=torch.bool)
+    for label in images.labels.unique():
+        index = (images.labels == label).nonzero()[:, 0]
+        share = max(1, round(count * len(index) / len(images)))
+        taken[index[torch.randperm(len(index), generator=generator)[:share]]] = True
+    return images[(~taken).nonzero()[:, 0]], images[taken.nonzero()[:, 0]]
+
+
+def _statistics(images: Tensor) -> Normalisation:
+    """Exact mean and standard deviation from the histogram of each channel's 256 values."""
+    values = torch.arange(256, dtype=torch.float64) / 255
+    mean, std = [], []
+    for channel in range(images.shape[1]):
+        weight = torch.bincount(images[:, channel].flatten(), minlength=256).double()
+        weight /= weight.sum()
+        average = float((weight * values).sum())
+        spread = float((weight * (values - average) ** 2).sum()) ** 0.5
+        mean.append(round(average, 6))
+        std.append(round(max(spread, 1 / 255), 6))  # a constant channel stays finite
+    return Normalisation(tuple(mean), tuple(std))
+
+
+def _read_npz(path: Path) -> _Raw:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except Exception as error:
+        raise UserError(f"{path}: not a readable .npz of plain arrays ({error})") from None
+    missing = {"x_train", "y_train"} - arrays.keys()
+    if missing or ("x_test" in arrays) != ("y_test" in arrays):
+        raise UserError(
+            f"{path}: expected arrays x_train and y_train, and optionally both x_test and "
+            f"y_test; got {', '.join(sorted(arrays)) or 'none'}"
+        )
+    names = arrays.get("class_names")
+    return _Raw(
+        (arrays["x_train"], arrays["y_train"].reshape(-1)),
+        (arrays["x_test"], arrays["y_test"].reshape(-1)) if "x_test" in arrays else None,
+        None if names is None else tuple(str(n) for n in names.reshape(-1)),
+    )
+
+
+def _read_folder(path: Path, image_size: int | None) -> _Raw:
+    """One folder a class; the classes are the sorted folder names."""
+    train_path = path / "train" if (path / "train").is_dir() else path
+    class_names = tuple(sorted(p.name for p in train_path.iterdir() if p.is_dir()))
+    if not class_names:
+        raise UserError(f"{path}: expected one folder of images a class, found no folder")
+    train = _read_classes(train_path, class_names, image_size)
+    test = None
+    if train_path != path and (path / "test").is_dir():
+        size = (train[0].shape[1], train[0].shape[2], train[0].shape[3])
+        test = _read_classes(path / "test", class_names, image_size, size)
+    return _Raw(train, test, class_names)
+
+
+def _read_classes(
+    path: Path,
+    class_names: tuple[str, ...],
+    image_size: int | None,
+    shape: tuple[int, int, int] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    from PIL import Image
+
+    suffixes = set(Image.registered_extensions())
+    images, labels = [], []
+    for label, class_name in enumerate(class_names):
+        folder = path / class_name
+        if not folder.is_dir():
+            raise UserError(f"{path}: expected a folder {class_name!r}, as there is for training")
+        files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in suffixes)
+        if not files:
+            raise UserError(f"{folder}: expected images, found none")
+        for file in files:
+            image, shape = _read_image(file, image_size, shape)
+            images.append(image)
+            labels.append(label)
+    return np.stack(images), np.array(labels)
+
+
+def _read_image(
+    file: Path, image_size: int | None, shape: tuple[int, int, int] | None
+) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """One image, brought to `shape` (H, W, C); the first image of a set decides the shape."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            if shape is None:
+                side = image_size or min(max(min(image.size), 32), 224)
+                shape = (side, side, 1 if image.mode in ("1", "L", "I;16") else 3)
+            height, width, channels = shape
+            converted = image.convert("L" if channels == 1 else "RGB")
+            if converted.size != (width, height):
+                converted = converted.resize((width, height), Image.Resampling.BILINEAR)
+            return np.asarray(converted).reshape(shape), shape
+    except Exception as error:
+        raise UserError(f"{file}: not a readable image ({error})") from None
+
+
+def _digits(root: str) -> _Raw:
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    pixels = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    return _Raw((pixels, labels), None, tuple("0123456789"), flip=False)
+
+
+def _torchvision(class_name: str, flip: bool = True, by_split: bool = False) -> Callable[..., _Raw]:
+    """A reader of `torchvision.datasets.<class_name>`, whose splits are named either way."""
+
+    def read(root: str) -> _Raw:
+        import torchvision.datasets
+
+        folder = Path(root).expanduser()
+        make: Any = getattr(torchvision.datasets, class_name)
+        parts = []
+        try:
+            for part in ("train", "test"):
+                which: Mapping[str, Any] = (
+                    {"split": part} if by_split else {"train": part == "train"}
+                )
+                try:  # what is already there needs neither network nor a writable folder
+                    source = make(str(folder), download=False, **which)
+                except RuntimeError:
+                    source = make(str(folder), download=True, **which)
+                parts.append(source)
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(
+                f"{class_name} is not in {folder} and could not be downloaded ({reason}); "
+                "put its files there, or give --root"
+            ) from None
+        names = getattr(parts[0], "classes", None)
+        train, test = ((_array(p), _labels(p)) for p in parts)
+        return _Raw(train, test, tuple(map(str, names)) if names else None, flip)
+
+    return read
+
+
+def _array(source: Any) -> np.ndarray:
+    """A torchvision set's images as (N, H, W[, C]); SVHN and STL10 keep channels first."""
+    array = np.asarray(source.data)
+    return array.transpose(0, 2, 3, 1) if array.ndim == 4 and array.shape[1] == 3 else array
+
+
+def _labels(source: Any) -> np.ndarray:
+    return np.asarray(source.targets if hasattr(source, "targets") else source.labels)
+
+
+DATASETS: dict[str, Callable[..., _Raw]] = {
+    "digits": _digits,
+    "mnist": _torchvision("MNIST", flip=False),
+    "fashion_mnist": _torchvision("FashionMNIST"),
+    "kmnist": _torchvision("KMNIST", flip=False),
+    "cifar10": _torchvision("CIFAR10"),
+    "cifar100": _torchvision("CIFAR100"),
+    "svhn": _torchvision("SVHN", flip=False, by_split=True),
+    "stl10": _torchvision("STL10", by_split=True),
+}

@@ -1,0 +1,26 @@
+"""The one exception that a user of the command line may see, and how it names alternatives."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Bad input: one line that says what was expected, what came and what to do."""
+
+
+class BrokenArchitecture(RuntimeError):
+    """An architecture that can't be built, run or trained; the message is the recorded reason."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """End of a message about an unknown name: the closest known one, then all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{meant} (known: {', '.join(known)})" if known else meant
+
+
+def reason(error: BaseException) -> str:
+    """An exception in one short line, fit for a trial's attribute."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__

@@ -1,0 +1,123 @@
+"""Estimators: one file per kind of score, and the table of their names.
+
+An estimator is written ``NAME`` or ``NAME:option=value,option=value``, such as ``params``,
+``full:epochs=2`` or ``proxy.safetensors:epochs=100,lr=0.01``.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from nasproxy.data import Dataset
+from nasproxy.errors import UserError, nearest
+from nasproxy.estimators.base import Estimator
+from nasproxy.estimators.params import ParamsEstimator
+from nasproxy.estimators.training import TrainingEstimator
+from nasproxy.proxy import ProxySet
+from nasproxy.runtime import pick_device
+from nasproxy.train import FULL_RECIPE, PROXY_RECIPE, Recipe
+
+ESTIMATORS = {
+    "full": "train on the full training set (full:epochs=2 is early stopping)",
+    "params": "number of parameters",
+    "PROXY.safetensors": "train on a proxy set",
+}
+
+
+def make_estimator(
+    by: "str | ProxySet | Estimator",
+    data: Dataset | None,
+    recipe: Recipe | None = None,
+    device: str = "auto",
+) -> Estimator:
+    """The estimator of a name, a proxy file or a proxy set.
+
+    Args:
+        by: see the top of this file; an estimator is given back as it is.
+        data: what is trained and validated on; training-free estimators do without.
+        recipe: instead of the default one of the kind.
+        device: for training.
+
+    Raises:
+        UserError: the name, an option, the file or the device is not there, or the proxy set was
+            made from other data.
+    """
+    if not isinstance(by, str | Path | ProxySet):
+        return by
+    name, options = parse_spec(str(by)) if not isinstance(by, ProxySet) else ("", {})
+    if name == "params":
+        if options:
+            raise UserError(f"params has no options, got {', '.join(options)}")
+        return ParamsEstimator()
+    if data is None:
+        raise UserError(f"ranking by {name or 'a proxy set'} needs a data set")
+    where = str(pick_device(device))
+    if name == "full":
+        chosen = _override(recipe or FULL_RECIPE, options)
+        return _trained(str(by), data, None, chosen, where)
+    if isinstance(by, ProxySet):
+        return _trained(proxy_name(by), data, by, recipe or PROXY_RECIPE, where)
+    if not name.endswith(".safetensors"):
+        raise UserError(f"unknown estimator {name!r}{nearest(name, ESTIMATORS)}")
+    proxy = ProxySet.load(name)
+    proxy.check_fits(data)
+    label = ":".join([proxy_name(proxy), *str(by).partition(".safetensors:")[2:]]).rstrip(":")
+    return _trained(label, data, proxy, _override(recipe or PROXY_RECIPE, options), where)
+
+
+def proxy_name(proxy: ProxySet) -> str:
+    """Short name of a proxy set, such as ``dm-10`` for ten images a class."""
+    classes = len(proxy.metadata["class_names"])
+    return f"{proxy.metadata['method']}-{len(proxy) // classes}"
+
+
+def _trained(
+    name: str, data: Dataset, proxy: ProxySet | None, recipe: Recipe, device: str
+) -> TrainingEstimator:
+    if proxy is not None:
+        proxy.check_fits(data)
+    return TrainingEstimator(
+        name=name,
+        images=data.train if proxy is None else proxy.image_set,
+        validation=data.validation,
+        digest=data.digest if proxy is None else proxy.digest,
+        recipe=recipe,
+        normalisation=data.normalisation,
+        num_classes=data.num_classes,
+        flip=data.flip,
+        device=device,
+        cost=0.0 if proxy is None else proxy.seconds,
+    )
+
+
+def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
+    """Split ``name:key=value,key=value``; values are read as JSON where they can be.
+
+    Raises:
+        UserError: an option is not of the form key=value.
+    """
+    name, _, rest = spec.partition(":")
+    options = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, text = part.partition("=")
+        if not equals or not key:
+            raise UserError(f"expected {name}:option=value,..., got {spec!r}")
+        try:
+            options[key.strip()] = json.loads(text)
+        except ValueError:
+            options[key.strip()] = text
+    return name, options
+
+
+def _override(recipe: Recipe, options: dict[str, Any]) -> Recipe:
+    known = {field.name: field for field in dataclasses.fields(Recipe)}
+    for key, value in options.items():
+        if key not in known:
+            raise UserError(f"a recipe has no option {key!r}{nearest(key, known)}")
+        default = known[key].default
+        expected = int if default is None else type(default)
+        right = isinstance(value, expected) and isinstance(value, bool) == (expected is bool)
+        if not right and not (expected is float and type(value) is int):
+            raise UserError(f"expected {expected.__name__} as {key}, got {value!r}")
+    return dataclasses.replace(recipe, **options)

@@ -1,0 +1,81 @@
+"""Scores by training: on a proxy set, on the full data, or on the full data for a short while."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from nasproxy.data import ImageSet, Normalisation
+from nasproxy.estimators.base import Scores
+from nasproxy.runtime import seeded
+from nasproxy.train import Recipe, check_network, evaluate_network, train
+
+
+@dataclass(frozen=True)
+class TrainingEstimator:
+    """Accuracy on `validation` after training on `images` by `recipe`.
+
+    Attributes:
+        name: see `Estimator`.
+        images: uint8 or normalised float32.
+        validation: uint8, hard labels.
+        digest: of what `images` came from.
+        recipe: how to train.
+        normalisation: of uint8 images.
+        num_classes: outputs that the network must have.
+        flip: whether mirror images keep their class.
+        device: where to train.
+        cost: see `Estimator`.
+    """
+
+    name: str
+    images: ImageSet
+    validation: ImageSet
+    digest: str
+    recipe: Recipe
+    normalisation: Normalisation
+    num_classes: int
+    flip: bool
+    device: str
+    cost: float | None = 0.0
+
+    metric = "validation accuracy"
+    seeded = True
+
+    @property
+    def identity(self) -> dict[str, str | int | float]:
+        recipe = json.dumps(dataclasses.asdict(self.recipe))
+        return {"estimator": self.name, "trained_on": self.digest, "recipe": recipe}
+
+    @cached_property
+    def _on_device(self) -> tuple[ImageSet, ImageSet]:
+        device = torch.device(self.device)
+        return self.images.to(device), self.validation.to(device)
+
+    def fit(self, build: Callable[[], nn.Module], seed: int) -> tuple[nn.Module, float]:
+        """Build and train a network; it comes with the mean loss of its last epoch, in nats."""
+        images, validation = self._on_device
+        with seeded(seed):
+            network = build().to(self.device)
+            check_network(network, self.normalisation(validation.images[:2]), self.num_classes)
+            loss = train(
+                network, images, self.recipe, self.normalisation, flip=self.flip, seed=seed
+            )
+        return network, loss
+
+    def __call__(self, build: Callable[[], nn.Module], seed: int) -> Scores:
+        start = time.perf_counter()
+        network, loss = self.fit(build, seed)
+        evaluation = evaluate_network(network, self._on_device[1], self.normalisation)
+        return {
+            "score": evaluation.accuracy,
+            "loss": evaluation.loss,
+            "train_loss": loss,
+            "params": float(sum(p.numel() for p in network.parameters())),
+            "seconds": time.perf_counter() - start,
+        }

@@ -1,0 +1,130 @@
+"""Opening Optuna storages and the studies in them."""
+
+import sqlite3
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from sqlalchemy.engine import make_url
+
+from nasproxy.errors import UserError, nearest, reason
+
+DEFAULT_STORAGE = "sqlite:///nasproxy.db"
+_BUSY_SECONDS = 60  # how long to wait for another process's write
+
+
+def open_storage(url: str | None, must_exist: bool = False) -> optuna.storages.BaseStorage:
+    """Open the storage at a URL, or one in memory for None; sqlite is put in WAL mode.
+
+    Raises:
+        UserError: it can't be opened, isn't Optuna's, or isn't there although it must be.
+    """
+    if url is None:
+        return optuna.storages.InMemoryStorage()
+    try:
+        parsed = make_url(url)
+    except sqlalchemy.exc.ArgumentError:
+        raise UserError(
+            f"expected a storage URL such as {DEFAULT_STORAGE}, got {url!r}"
+        ) from None
+    shown = parsed.render_as_string(hide_password=True)
+    sqlite = parsed.get_backend_name() == "sqlite"
+    if sqlite:
+        _prepare_sqlite(parsed.database, shown, must_exist)
+    try:
+        storage = optuna.storages.RDBStorage(
+            url, engine_kwargs={"connect_args": {"timeout": _BUSY_SECONDS}} if sqlite else {}
+        )
+        if sqlite:
+            sqlalchemy.event.listen(storage.engine, "connect", _relax_sync)
+            storage.engine.dispose()  # connections made before the listener would not relax
+        return storage
+    except Exception as error:
+        said = reason(getattr(error, "orig", None) or error)
+        if parsed.password:
+            said = said.replace(str(parsed.password), "***")
+        raise UserError(f"cannot open the storage {shown}: {said}") from None
+
+
+def _prepare_sqlite(database: str | None, shown: str, must_exist: bool) -> None:
+    if not database:
+        raise UserError(f"expected a file in the storage URL, got {shown}")
+    path = Path(database)
+    if must_exist and not path.is_file():
+        raise UserError(f"no such storage: {shown}")
+    try:
+        if not must_exist:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS)
+        try:
+            # stays with the file; readers such as the dashboard then never wait for the writer
+            connection.execute("PRAGMA journal_mode=WAL")
+        finally:
+            connection.close()
+    except (OSError, sqlite3.Error) as error:
+        raise UserError(f"cannot open the storage {shown}: {error}") from None
+
+
+def _relax_sync(connection: Any, record: Any) -> None:
+    # in WAL mode this keeps the file sound in a crash; a power cut may lose the last trials
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def load_study(name: str, storage: optuna.storages.BaseStorage) -> optuna.Study:
+    """A study by name.
+
+    Raises:
+        UserError: there is none.
+    """
+    names = optuna.study.get_all_study_names(storage)
+    if name not in names:
+        raise UserError(f"no study {name!r} in the storage{nearest(name, names)}")
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def open_study(
+    name: str | None,
+    storage: optuna.storages.BaseStorage,
+    identity: Mapping[str, Any],
+    record: Mapping[str, Any],
+    metric: str,
+) -> optuna.Study:
+    """Make a study, or go on with one of the same identity.
+
+    Args:
+        name: None for one that Optuna names.
+        storage: where.
+        identity: what must be the same for its trials to be comparable.
+        record: what is only written down when the study is made.
+        metric: the name of the score, for the dashboard.
+
+    Raises:
+        UserError: a study of that name has another identity.
+    """
+    study = optuna.create_study(
+        study_name=name,
+        storage=storage,
+        sampler=optuna.samplers.RandomSampler(seed=0),  # ours choose; TPE would think at each ask
+        direction="maximize",
+        load_if_exists=True,
+    )
+    found = study.user_attrs
+    if not found.keys() & identity.keys() and study.get_trials(deepcopy=False):
+        raise UserError(f"study {study.study_name!r} was not made by nasproxy; take another name")
+    for key, value in identity.items():
+        if key in found and found[key] != value:
+            raise UserError(
+                f"study {study.study_name!r} was made with {key} = {found[key]}, "
+                f"now it is {value}; take another study name, or start afresh"
+            )
+    for key, value in {**record, **identity}.items():
+        if key not in found:
+            study.set_user_attr(key, value)
+    if study.metric_names is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names([metric])
+    return study

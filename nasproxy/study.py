@@ -1,0 +1,397 @@
+"""The loop that every ranking is made by: ask, estimate, tell.
+
+A ranking is an Optuna study. Its trials are architectures, and carry:
+
+- ``architecture``: the readable key that studies are joined on;
+- ``drawn``: ``uniform``, ``all`` (the whole space), or the sampler that steered, such as ``tpe``;
+- the value: the score averaged over the seeds; ``score_seed0``, ... and ``spread`` (their
+  standard deviation) where there are several; ``loss``, ``params``, ``seconds``, ...;
+- ``invalid`` (it can't be built), ``broken`` (it can't be scored) or ``duplicate`` where the
+  state is PRUNED: FAIL would make TPE forget it and ask for it again.
+"""
+
+import contextlib
+import itertools
+import math
+import os
+import socket
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import optuna
+from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from nasproxy.data import Dataset
+from nasproxy.errors import UserError, nearest
+from nasproxy.estimators import Estimator, make_estimator
+from nasproxy.estimators.base import Scores
+from nasproxy.progress import progress as progress_bar
+from nasproxy.proxy import ProxySet
+from nasproxy.runtime import hardware, pick_device, versions
+from nasproxy.spaces import Architecture, Space, load_space
+from nasproxy.storage import open_storage, open_study
+from nasproxy.train import Recipe
+from nasproxy.workers import Outcome, Workers
+
+# Samplers that steer by the scores so far. Each batch gets a new one, seeded by the number of
+# trials: what it asks depends neither on the number of workers nor on interruptions.
+STEERED: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": lambda seed: _tpe(seed),  # defined below
+    "nsga2": lambda seed: NSGAIISampler(seed=seed),
+}
+SAMPLERS = ("random", "all", *STEERED)
+UNBIASED = ("uniform", "all")  # values of `drawn` that a correlation may use
+_BATCH = 4  # architectures that a steering sampler asks for before it sees their scores
+_PATIENCE = 25  # batches without anything new after which a space counts as exhausted
+_ATTEMPTS = 3  # times that an architecture is tried whose worker died
+
+
+def rank(
+    space: Space | str,
+    by: "str | ProxySet | Estimator",
+    *,
+    data: Dataset | None = None,
+    trials: int = 40,
+    sampler: str = "random",
+    like: "optuna.Study | Sequence[Architecture] | None" = None,
+    seeds: int = 1,
+    seed: int = 0,
+    recipe: Recipe | None = None,
+    study: str | None = None,
+    storage: str | optuna.storages.BaseStorage | None = None,
+    jobs: int | None = None,
+    workers: Workers | None = None,
+    device: str = "auto",
+    progress: bool = False,
+) -> optuna.Study:
+    """Score architectures of a space; the study that comes back is the ranking.
+
+    A study that is there already goes on: what is finished is not done again.
+
+    Args:
+        space: or its name.
+        by: a proxy set or its file, ``full``, ``full:epochs=2``, ``params`` or an estimator.
+        data: images and classes that the networks are for.
+        trials: architectures that the study shall hold, those already in it included.
+        sampler: ``random`` draws uniformly without repeats, ``all`` takes the whole space,
+            ``tpe`` and ``nsga2`` steer towards high scores (of no use to a correlation).
+        like: score exactly the architectures of this study (or these) instead.
+        seeds: trainings per architecture; the score is their mean.
+        seed: of the draw; training k of an architecture has the seed `seed` + k.
+        recipe: instead of the default one for training.
+        study: its name in the storage.
+        storage: URL or storage; None keeps the study in memory.
+        jobs: worker processes; by default one a core, or one where there is a GPU.
+        workers: to use instead of starting `jobs`.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        progress: show progress on stderr.
+
+    Raises:
+        UserError: an argument is off, the study has another identity, or no architecture could
+            be scored.
+    """
+    if data is None:
+        raise UserError("rank needs data: the networks depend on its image shape and classes")
+    for name, value in (("trials", trials), ("seeds", seeds), ("jobs", jobs)):
+        if value is not None and value < 1:
+            raise UserError(f"expected {name} of 1 or more, got {value}")
+    if sampler not in SAMPLERS:
+        raise UserError(f"unknown sampler {sampler!r}{nearest(sampler, SAMPLERS)}")
+    space = load_space(space) if isinstance(space, str) else space
+    estimator = make_estimator(by, data, recipe, device)
+    seeds = seeds if estimator.seeded else 1
+    identity = {
+        "space": space.name,
+        "space_sha256": space.sha256,
+        "dataset": data.name,
+        "dataset_digest": data.digest,
+        "seeds": seeds,
+        "seed": seed,
+        **estimator.identity,
+    }
+    where = pick_device(device)
+    record = {"versions": versions(), "hardware": hardware(where), "cost": estimator.cost}
+    opened = open_storage(storage) if isinstance(storage, str | None) else storage
+    made = open_study(study, opened, identity, record, estimator.metric)
+    jobs = 1 if jobs is None and (where.type == "cuda" or not estimator.seeded) else jobs
+    with contextlib.nullcontext(workers) if workers else Workers(jobs) as pool:
+        scoring = _Scoring(made, space, data, estimator, seeds, seed, pool, progress)
+        if like is None and sampler in STEERED:
+            scoring.steer(sampler, trials)
+        else:
+            scoring.score(_plan(space, data, trials, sampler, like, seed))
+    _require_a_score(made)
+    return made
+
+
+def _plan(
+    space: Space,
+    data: Dataset,
+    trials: int,
+    sampler: str,
+    like: "optuna.Study | Sequence[Architecture] | None",
+    seed: int,
+) -> list[Architecture]:
+    if isinstance(like, optuna.Study):
+        return [
+            architecture_of(trial)
+            for trial in like.get_trials(deepcopy=False)
+            if "architecture" in trial.user_attrs
+            and "duplicate" not in trial.user_attrs
+            and trial.state is not TrialState.FAIL
+        ]
+    if like is not None:
+        return list(like)
+    if sampler == "all":
+        return list(space.enumerate(data.input_shape, data.num_classes))
+    return space.sample(trials, seed, data.input_shape, data.num_classes)
+
+
+def architecture_of(trial: FrozenTrial) -> Architecture:
+    """The architecture of a trial of ours."""
+    attributes = trial.user_attrs
+    return Architecture(
+        trial.params,
+        trial.distributions,
+        key=attributes["architecture"],
+        error=attributes.get("invalid"),
+        drawn=attributes["drawn"],
+    )
+
+
+@dataclass
+class _Scoring:
+    """One study being filled."""
+
+    study: optuna.Study
+    space: Space
+    data: Dataset
+    estimator: Estimator
+    seeds: int
+    seed: int
+    workers: Workers
+    show: bool
+    _known: set[str] = field(default_factory=set)
+
+    def score(self, plan: list[Architecture]) -> None:
+        """Score every architecture of the plan that is not in the study yet."""
+        left = self._unfinished()
+        todo = {a.key: a for a in plan if a.key not in self._known}
+        buildable = [a for a in plan if a.error is None]
+        done = sum(a.key in self._known for a in buildable) - len(left)
+        with progress_bar(
+            f"ranking by {self.estimator.name}", len(buildable), max(done, 0), self.show
+        ) as bar:
+            asked = (self._claim(architecture) for architecture in todo.values())
+            self._run(itertools.chain(left, filter(None, asked)), bar)
+
+    def steer(self, sampler: str, trials: int) -> None:
+        """Let a sampler ask, a batch at a time, until the study holds `trials` architectures."""
+        left = self._unfinished()
+        with progress_bar(
+            f"searching by {self.estimator.name}", trials, len(self._known) - len(left), self.show
+        ) as bar:
+            self._run(iter(left), bar)
+            idle = 0
+            while len(self._known) < trials and idle < _PATIENCE:
+                before = len(self._known)
+                number = len(self.study.get_trials(deepcopy=False))
+                self.study.sampler = STEERED[sampler](self.seed * 1_000_003 + number)
+                batch = [self._ask(sampler) for _ in range(min(_BATCH, trials - before))]
+                self._run(iter([trial for trial in batch if trial is not None]), bar)
+                idle = idle + 1 if len(self._known) == before else 0
+
+    def _unfinished(self) -> list[Trial]:
+        """Learn what the study holds; trials whose driver died are taken over."""
+        left = []
+        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        for _ in waiting:  # died between enqueuing and asking: not claimed, to be asked anew
+            self.study.tell(self.study.ask(), state=TrialState.FAIL)
+        for trial in self.study.get_trials(deepcopy=False):
+            key = trial.user_attrs.get("architecture")
+            if trial.state is TrialState.RUNNING and not _alive(trial.user_attrs.get("driver")):
+                if not self._complete(trial):  # died before all its parameters were stored
+                    self.study.tell(trial.number, state=TrialState.FAIL)
+                    continue
+                left.append(Trial(self.study, trial._trial_id))
+            if key is not None and trial.state is not TrialState.FAIL:
+                self._known.add(key)
+        return left
+
+    def _complete(self, trial: FrozenTrial) -> bool:
+        try:
+            return self.space.key(trial.params) == trial.user_attrs["architecture"]
+        except Exception:
+            return False
+
+    def _claim(self, architecture: Architecture) -> Trial | None:
+        """A running trial for a given architecture; None if it can't even be built."""
+        self._known.add(architecture.key)
+        self.study.enqueue_trial(
+            architecture.params,
+            user_attrs={
+                "architecture": architecture.key,
+                "drawn": architecture.drawn,
+                "driver": _driver(),
+            },
+        )
+        trial = self.study.ask(architecture.distributions)
+        if architecture.error is None:
+            return trial
+        self._prune(trial, "invalid", architecture.error)
+        return None
+
+    def _ask(self, sampler: str) -> Trial | None:
+        """A running trial that the sampler chose; None if it is known or can't be built."""
+        trial = self.study.ask()
+        architecture = self.space.trace(trial, self.data.input_shape, self.data.num_classes)
+        trial.set_user_attr("driver", _driver())
+        trial.set_user_attr("drawn", sampler)
+        if architecture.key in self._known:
+            trial.set_user_attr("architecture", architecture.key)
+            self._prune(trial, "duplicate", True)
+            return None
+        self._known.add(architecture.key)
+        trial.set_user_attr("architecture", architecture.key)
+        if architecture.error is None:
+            return trial
+        self._prune(trial, "invalid", architecture.error)
+        return None
+
+    def _prune(self, trial: Trial, attribute: str, why: str | bool) -> None:
+        trial.set_user_attr(attribute, why)
+        self.study.tell(trial, state=TrialState.PRUNED)
+
+    def _run(self, trials: Iterator[Trial], bar: Any) -> None:
+        """Score trials as workers come free, each seed by itself, and tell when all are in."""
+        tasks = ((trial, k) for trial in trials for k in self._missing_seeds(trial))
+        scores: dict[int, dict[int, Outcome]] = {}  # by trial number and seed
+        attempts: dict[tuple[int, int], int] = {}
+        running: dict[Future[Outcome], tuple[Trial, int]] = {}
+        while True:
+            room = 2 * self.workers.jobs - len(running)  # one more each, ready when it is done
+            for trial, k in itertools.islice(tasks, max(room, 0)):
+                running[self._submit(trial, k)] = trial, k
+            if not running:
+                return
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                trial, k = running.pop(future)
+                outcome = self._outcome(future)
+                attempts[trial.number, k] = attempts.get((trial.number, k), 0) + 1
+                if outcome is None:
+                    if attempts[trial.number, k] < _ATTEMPTS:
+                        running[self._submit(trial, k)] = trial, k
+                        continue
+                    outcome = f"its worker died {_ATTEMPTS} times"
+                of_trial = scores.setdefault(trial.number, self._stored(trial))
+                of_trial[k] = outcome
+                self._store(trial, k, outcome)
+                if len(of_trial) == self.seeds:
+                    self._tell(trial, [scores[trial.number][i] for i in range(self.seeds)])
+                    del scores[trial.number]
+                    bar.update()
+
+    def _submit(self, trial: Trial, k: int) -> "Future[Outcome]":
+        build = partial(
+            self.space.build, trial.params, self.data.input_shape, self.data.num_classes
+        )
+        return self.workers.submit(self.estimator, build, self.seed + k)
+
+    def _outcome(self, future: "Future[Outcome]") -> Outcome | None:
+        """What a worker found, None if it died."""
+        error = future.exception()
+        return None if error is not None else future.result()
+
+    def _missing_seeds(self, trial: Trial) -> list[int]:
+        stored = self._stored(trial)
+        return [k for k in range(self.seeds) if k not in stored]
+
+    def _stored(self, trial: Trial) -> dict[int, Outcome]:
+        """Seeds finished before an interruption."""
+        found: dict[int, Outcome] = {}
+        if self.seeds == 1:
+            return found
+        attributes = trial.user_attrs
+        for k in range(self.seeds):
+            end = f"_seed{k}"
+            if f"score{end}" in attributes:
+                found[k] = {
+                    name.removesuffix(end): value
+                    for name, value in attributes.items()
+                    if name.endswith(end)
+                }
+        return found
+
+    def _store(self, trial: Trial, k: int, outcome: Outcome) -> None:
+        """Keep one seed of several; the score comes last: it says that all is there."""
+        if self.seeds > 1 and not isinstance(outcome, str):
+            for name in sorted(outcome, key=lambda name: name == "score"):
+                trial.set_user_attr(f"{name}_seed{k}", float(outcome[name]))
+
+    def _tell(self, trial: Trial, outcomes: list[Outcome]) -> None:
+        wrong = [outcome for outcome in outcomes if isinstance(outcome, str)]
+        good: list[Scores] = [outcome for outcome in outcomes if not isinstance(outcome, str)]
+        if not wrong and not all(math.isfinite(outcome["score"]) for outcome in good):
+            wrong = ["the score is NaN or infinite"]
+        if wrong:
+            self._prune(trial, "broken", wrong[0])
+            return
+        for name in sorted(good[0].keys() - {"score"}):
+            mean = sum(outcome[name] for outcome in good) / len(good)
+            if math.isfinite(mean):
+                trial.set_user_attr(name, mean)
+        score = sum(outcome["score"] for outcome in good) / len(good)
+        if len(good) > 1:
+            squares = sum((outcome["score"] - score) ** 2 for outcome in good)
+            trial.set_user_attr("spread", math.sqrt(squares / (len(good) - 1)))
+        self.study.tell(trial, score)
+
+
+def _tpe(seed: int) -> BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return TPESampler(multivariate=True, constant_liar=True, seed=seed)
+
+
+def _driver() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _alive(driver: str | None) -> bool:
+    """Whether the process that claimed a trial may still be at work on it."""
+    if driver is None:
+        return False
+    host, _, pid = driver.rpartition(":")
+    if driver == _driver():
+        return False  # an earlier call of this very process, since a live one would be here
+    if host != socket.gethostname():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, ValueError):
+        return True
+    return True
+
+
+def scored(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials that have a score."""
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+def _require_a_score(study: optuna.Study) -> None:
+    if scored(study):
+        return
+    reasons: Iterable[Any] = (
+        trial.user_attrs.get("broken") or trial.user_attrs.get("invalid")
+        for trial in study.get_trials(deepcopy=False)
+    )
+    first = next(filter(None, reasons), "none was drawn")
+    raise UserError(f"study {study.study_name!r}: no architecture has a score; the first: {first}")

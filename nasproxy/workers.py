@@ -1,0 +1,112 @@
+"""Where scores are computed: in this process, or in worker processes that may die."""
+
+import pickle
+import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cloudpickle
+import loky
+import torch
+from torch import nn
+
+from nasproxy.errors import reason
+from nasproxy.estimators.base import Estimator, Scores
+from nasproxy.runtime import cores, threads
+
+Build = Callable[[], nn.Module]
+Outcome = Scores | str  # scores, or why there are none
+
+
+class Workers:
+    """Scores (estimator, network, seed) in `jobs` processes of one thread each.
+
+    One thread a network: on small networks two processes of one thread do far more than one
+    process of two, and the bytes don't depend on the number of jobs.
+
+    Args:
+        jobs: processes; with 1 all happens in this one. None is one a core.
+    """
+
+    def __init__(self, jobs: int | None = None) -> None:
+        self.jobs = cores() if jobs is None else jobs
+        self._pool: Any = None
+        self._folder: Path | None = None
+        self._published: dict[int, tuple[Estimator, Path]] = {}
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop(kill=kind is not None)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def submit(self, estimator: Estimator, build: Build, seed: int) -> "Future[Outcome]":
+        """Start scoring; the future's exception, if any, is a worker's death."""
+        if self.jobs == 1:
+            future: Future[Outcome] = Future()
+            with threads(1):
+                future.set_result(_score(estimator, build, seed))
+            return future
+        path = self._publish(estimator)
+        for _ in range(2):
+            try:
+                return self._running_pool().submit(_score_published, path, build, seed)  # type: ignore[no-any-return]
+            except (BrokenProcessPool, RuntimeError):  # died since: start others
+                self._stop(kill=True)
+        return self._running_pool().submit(_score_published, path, build, seed)  # type: ignore[no-any-return]
+
+    def _running_pool(self) -> Any:
+        if self._pool is None:
+            self._pool = loky.ProcessPoolExecutor(
+                self.jobs, initializer=torch.set_num_threads, initargs=(1,)
+            )
+        return self._pool
+
+    def _publish(self, estimator: Estimator) -> Path:
+        """Leave the estimator, with its images, where each worker reads it once.
+
+        The pickle goes from this process to its own children, in a folder only this user reads.
+        """
+        if id(estimator) not in self._published:
+            if self._folder is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="nasproxy-"))
+            path = self._folder / f"{len(self._published)}.pickle"
+            path.write_bytes(cloudpickle.dumps(estimator))
+            self._published[id(estimator)] = estimator, path  # kept: its id stays taken
+        return self._published[id(estimator)][1]
+
+    def _stop(self, kill: bool) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=not kill, kill_workers=kill)
+            self._pool = None
+
+
+@lru_cache(maxsize=4)
+def _read_published(path: Path) -> Estimator:
+    estimator: Estimator = pickle.loads(path.read_bytes())
+    return estimator
+
+
+def _score_published(path: Path, build: Build, seed: int) -> Outcome:
+    return _score(_read_published(path), build, seed)
+
+
+def _score(estimator: Estimator, build: Build, seed: int) -> Outcome:
+    """Whatever a user's network does wrong is a reason to record, not the end of the study."""
+    try:
+        return estimator(build, seed)
+    except Exception as error:
+        return reason(error)
