@@ -177,7 +177,9 @@ class RankCommand:
 
 def rank_command(options: RankCommand) -> "Answer":
     data = load_dataset(options.data, options.root)
-    storage = open_storage(options.storage)
+    storage: Any = options.storage
+    if options.like:
+        storage = open_storage(storage, must_exist=True)
     study = rank(
         options.space,
         options.by,
@@ -257,7 +259,7 @@ class ListCommand:
 def list_command(options: ListCommand) -> "Answer":
     listings: dict[str, Callable[[], dict[str, str]]] = {
         "spaces": lambda: {name: load_space(name).summary for name in space_names()},
-        "datasets": lambda: dict.fromkeys(DATASETS, ""),
+        "datasets": lambda: {name: source.summary for name, source in DATASETS.items()},
         "methods": lambda: {name: method.summary for name, method in METHODS.items()},
         "estimators": lambda: ESTIMATORS,
     }
@@ -344,9 +346,7 @@ def _command_parser(command: Command) -> jsonargparse.ArgumentParser:
     for name in command.positional:
         parser.add_argument(name, type=str, help=helps[name])
     for name in lists:
-        parser.add_argument(
-            f"--{name}", type=str, action="append", required=True, help=helps[name]
-        )
+        parser.add_argument(f"--{name}", type=str, action="append", required=True, help=helps[name])
     skip: set[str | int] = {*command.positional, *flags, *lists}
     parser.add_class_arguments(command.options, skip=skip, as_group=False)
     for name in sorted(flags):
@@ -367,7 +367,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parser = make_parser()
         given = _with_underscores(sys.argv[1:] if arguments is None else arguments)
-        chosen = parser.instantiate_classes(parser.parse_args(given))
+        chosen = parser.instantiate(parser.parse_args(given))
         values = dict(vars(chosen[chosen.command]))
         values.pop("config", None)
         as_json = values.pop("json")

@@ -4,6 +4,8 @@ import math
 
 from torch import Tensor, nn
 
+from nasproxy.errors import UserError
+
 
 class ConvNet(nn.Module):
     """`depth` blocks of [3x3 convolution, instance norm, ReLU, 2x2 average pool], then a line.
@@ -13,6 +15,9 @@ class ConvNet(nn.Module):
         num_classes: outputs of the linear layer.
         width: channels of every convolution (paper: 128).
         depth: number of blocks; by default as many as end at about 4x4 (32x32: the paper's 3).
+
+    Raises:
+        UserError: the images are too small for so many blocks.
     """
 
     def __init__(
@@ -26,6 +31,8 @@ class ConvNet(nn.Module):
         channels, height, side = input_shape
         depth = default_depth(input_shape) if depth is None else depth
         blocks: list[nn.Module] = []
+        if min(height, side) >> depth < 1:
+            raise UserError(f"images of {height}x{side} pixels cannot be pooled {depth} times")
         for _ in range(depth):
             blocks += [
                 nn.Conv2d(channels, width, 3, padding=1),

@@ -25,9 +25,7 @@ def kendall(a: Array, b: Array) -> float:
     return float(stats.kendalltau(_ranks(a[None])[0], _ranks(b[None])[0]).statistic)
 
 
-def bootstrap_spearman(
-    truth: Array, scores: Array, resamples: int = 2000, seed: int = 0
-) -> Array:
+def bootstrap_spearman(truth: Array, scores: Array, resamples: int = 2000, seed: int = 0) -> Array:
     """Spearman's rho of several rankings on the same resampled architectures.
 
     Args:

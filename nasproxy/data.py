@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nasproxy.errors import UserError, nearest
 
-DEFAULT_ROOT = "~/.cache/nasproxy"
+DEFAULT_ROOT = os.environ.get("NASPROXY_DATA", "~/.cache/nasproxy")
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ def load_dataset(name: str, root: str = DEFAULT_ROOT, image_size: int | None = N
 
     Args:
         name: ``digits`` (bundled with scikit-learn), a torchvision data set such as ``cifar10``
-            (downloaded into `root` unless it is there), a folder with one folder of images a
+            (downloaded into `root` unless it is there, as its own files or as ``cifar10.npz``),
+            a folder with one folder of images a
             class (or ``train`` and ``test`` folders of such folders), or an ``.npz`` file with
             uint8 ``x_train`` (N, H, W[, C]), ``y_train`` (N,) and, optionally, ``x_test``,
             ``y_test`` and ``class_names``.
@@ -129,7 +130,7 @@ def load_dataset(name: str, root: str = DEFAULT_ROOT, image_size: int | None = N
     """
     path = Path(name).expanduser()
     if name in DATASETS:
-        raw = DATASETS[name](root)
+        raw = _read_named(name, root)
     elif path.suffix == ".npz":
         raw = _read_npz(path)
     elif path.is_dir():
@@ -350,15 +351,22 @@ def _read_image(
         raise UserError(f"{file}: not a readable image ({error})") from None
 
 
+def _read_named(name: str, root: str) -> _Raw:
+    """A data set of the table: from an .npz of its name in `root`, else from its source."""
+    source, path = DATASETS[name], Path(root).expanduser() / f"{name}.npz"
+    raw = _read_npz(path) if path.is_file() else source.read(root)
+    return replace(raw, flip=source.flip)
+
+
 def _digits(root: str) -> _Raw:
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
     pixels = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    return _Raw((pixels, labels), None, tuple("0123456789"), flip=False)
+    return _Raw((pixels, labels), None, tuple("0123456789"))
 
 
-def _torchvision(class_name: str, flip: bool = True, by_split: bool = False) -> Callable[..., _Raw]:
+def _torchvision(class_name: str, by_split: bool = False) -> Callable[[str], _Raw]:
     """A reader of `torchvision.datasets.<class_name>`, whose splits are named either way."""
 
     def read(root: str) -> _Raw:
@@ -385,7 +393,7 @@ def _torchvision(class_name: str, flip: bool = True, by_split: bool = False) -> 
             ) from None
         names = getattr(parts[0], "classes", None)
         train, test = ((_array(p), _labels(p)) for p in parts)
-        return _Raw(train, test, tuple(map(str, names)) if names else None, flip)
+        return _Raw(train, test, tuple(map(str, names)) if names else None)
 
     return read
 
@@ -400,13 +408,22 @@ def _labels(source: Any) -> np.ndarray:
     return np.asarray(source.targets if hasattr(source, "targets") else source.labels)
 
 
-DATASETS: dict[str, Callable[..., _Raw]] = {
-    "digits": _digits,
-    "mnist": _torchvision("MNIST", flip=False),
-    "fashion_mnist": _torchvision("FashionMNIST"),
-    "kmnist": _torchvision("KMNIST", flip=False),
-    "cifar10": _torchvision("CIFAR10"),
-    "cifar100": _torchvision("CIFAR100"),
-    "svhn": _torchvision("SVHN", flip=False, by_split=True),
-    "stl10": _torchvision("STL10", by_split=True),
+@dataclass(frozen=True)
+class _Source:
+    read: Callable[[str], _Raw]
+    summary: str
+    flip: bool = True
+
+
+DATASETS = {
+    "digits": _Source(_digits, "1,797 digits of 8x8, bundled with scikit-learn", flip=False),
+    "mnist": _Source(_torchvision("MNIST"), "70,000 digits of 28x28", flip=False),
+    "fashion_mnist": _Source(_torchvision("FashionMNIST"), "70,000 garments of 28x28"),
+    "kmnist": _Source(_torchvision("KMNIST"), "70,000 Kuzushiji letters of 28x28", flip=False),
+    "cifar10": _Source(_torchvision("CIFAR10"), "60,000 photographs of 32x32, 10 classes"),
+    "cifar100": _Source(_torchvision("CIFAR100"), "60,000 photographs of 32x32, 100 classes"),
+    "svhn": _Source(
+        _torchvision("SVHN", by_split=True), "99,289 house numbers of 32x32", flip=False
+    ),
+    "stl10": _Source(_torchvision("STL10", by_split=True), "13,000 photographs of 96x96"),
 }

@@ -23,6 +23,7 @@ def draw_spearman(report: "Report") -> "Figure":
         low, high = r.spearman_ci
         if low is not None and high is not None:
             axis.plot([low, high], [row, row], color=_GREY, linewidth=3, solid_capstyle="butt")
+        assert r.spearman is not None
         axis.plot(r.spearman, row, "o", color=_BLUE, markersize=8)
         axis.annotate(
             f"{r.spearman:.2f}", (r.spearman, row), (0, 8), textcoords="offset points", ha="center"
@@ -52,7 +53,9 @@ def draw_scatter(report: "Report") -> "Figure":
         for best, colour, marker in ((False, _BLUE, "o"), (True, _ORANGE, "D")):
             chosen = (truth >= edge) == best
             label = "best 20% by truth" if best else None
-            axis.scatter(score[chosen], truth[chosen], 22, colour, marker, label=label, alpha=0.8)
+            axis.scatter(
+                score[chosen], truth[chosen], s=22, c=colour, marker=marker, label=label, alpha=0.8
+            )
         rho = "undefined" if ranking.spearman is None else f"{ranking.spearman:.2f}"
         axis.set_title(f"{ranking.study}: Spearman {rho}", fontsize=10)
         axis.set(xlabel=f"score by {ranking.study}", ylabel=f"{report.truth}: {report.metric}")
@@ -61,5 +64,6 @@ def draw_scatter(report: "Report") -> "Figure":
         axis.spines[["top", "right"]].set_visible(False)
     for axis in panels[len(report.rankings) :]:
         axis.set_axis_off()
-    panels[0].legend(fontsize=8, loc="lower right")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", frameon=False)
     return figure

@@ -78,7 +78,7 @@ def load_network(path: str | Path, space: Space | None = None) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         network = space.build(about["params"], (channels, height, width), about["num_classes"])
     with safe_open(path, "pt") as file:
-        state = {key: file.get_tensor(key) for key in file.keys()}
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     try:
         network.load_state_dict(state)
     except RuntimeError:

@@ -8,7 +8,9 @@ from tqdm import tqdm
 _LINE_EVERY = 10.0  # seconds between lines where there is no terminal to redraw a bar on
 
 
-class _LineProgress(tqdm):  # type: ignore[type-arg]
+class _LineProgress(tqdm):
+    disable: bool
+
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         print(msg or str(self), file=sys.stderr, flush=True)
         return True

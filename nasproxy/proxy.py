@@ -105,7 +105,7 @@ class ProxySet:
         try:
             with safe_open(path, "pt") as file:
                 metadata = json.loads((file.metadata() or {}).get("nasproxy", "null"))
-                tensors = {key: file.get_tensor(key) for key in file.keys()}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, ValueError) as error:
             raise UserError(f"{path}: not a readable .safetensors file ({error})") from None
         if not isinstance(metadata, dict) or tensors.keys() != {"images", "labels"}:

@@ -123,9 +123,7 @@ class Report:
         write_text(folder / "report.md", self.to_markdown(list(figures)))
 
 
-def correlate(
-    truth: optuna.Study, rankings: Sequence[optuna.Study], *, seed: int = 0
-) -> Report:
+def correlate(truth: optuna.Study, rankings: Sequence[optuna.Study], *, seed: int = 0) -> Report:
     """Correlate rankings with the study named as truth.
 
     Only architectures drawn without regard to a score count, and of these the ones that every
@@ -344,10 +342,10 @@ def _findings(report: Report) -> list[str]:
         if r.broken:
             said.append(f"{r.study}: {r.broken} of {r.n} could not be scored and rank last.")
         if r.seconds_once and r.speedup:
-            even = f" and pays from architecture {r.break_even} on" if r.break_even else ""
+            even = f", earned back after {r.break_even} architectures" if r.break_even else ""
             said.append(
-                f"{r.study} takes 1/{r.speedup:.1f} of the truth's time per architecture; "
-                f"making the set took {r.seconds_once:.1f} s{even}."
+                f"{r.study} takes {r.seconds_once:.1f} s once and is {r.speedup:.1f} times as "
+                f"fast as the truth on each architecture{even}."
             )
     return said
 

@@ -119,7 +119,7 @@ class RunResult:
         )
 
 
-def run(options: RunOptions = RunOptions()) -> RunResult:  # noqa: B008 - frozen
+def run(options: RunOptions = RunOptions()) -> RunResult:
     """Condense, rank, train the truth, report; go on where an earlier run stopped.
 
     Raises:
@@ -171,7 +171,7 @@ def run(options: RunOptions = RunOptions()) -> RunResult:  # noqa: B008 - frozen
         studies.append(ranked("params", "params", like=uniform))
         truth = ranked("full", "full", like=uniform)
         if options.search:
-            total = len(uniform) + options.search
+            total = sum(a.error is None for a in uniform) + options.search
             ranked(main, proxy_name(main), sampler="tpe", trials=total)
         ranked("full", "full", like=_leaders(studies[0], options.confirm))
     report = correlate(truth, studies, seed=options.seed)
@@ -207,9 +207,7 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _proxy(
-    options: RunOptions, data: Dataset, method: str, path: Path, say: _Narrator
-) -> ProxySet:
+def _proxy(options: RunOptions, data: Dataset, method: str, path: Path, say: _Narrator) -> ProxySet:
     """Make a proxy set and its picture, or take the one that is there."""
     steps = options.steps if method == options.method else None
     wanted = method_options(method, ipc=options.ipc, steps=steps, seed=options.seed)
@@ -268,7 +266,11 @@ def _best(
     order = [trial.user_attrs["architecture"] for trial in _ranked(proxy)]
     path = options.folder / "best.safetensors"
     recipe = asdict(options.full)
-    same = {"architecture": winner.key, "space_sha256": space.sha256, "recipe": recipe}
+    same: dict[str, Any] = {
+        "architecture": winner.key,
+        "space_sha256": space.sha256,
+        "recipe": recipe,
+    }
     same |= {"dataset_digest": data.digest, "seed": options.seed}
     about = describe_network(path) if path.exists() else {}
     if any(about.get(key) != value for key, value in same.items()):

@@ -27,9 +27,7 @@ def open_storage(url: str | None, must_exist: bool = False) -> optuna.storages.B
     try:
         parsed = make_url(url)
     except sqlalchemy.exc.ArgumentError:
-        raise UserError(
-            f"expected a storage URL such as {DEFAULT_STORAGE}, got {url!r}"
-        ) from None
+        raise UserError(f"expected a storage URL such as {DEFAULT_STORAGE}, got {url!r}") from None
     shown = parsed.render_as_string(hide_password=True)
     sqlite = parsed.get_backend_name() == "sqlite"
     if sqlite:

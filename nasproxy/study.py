@@ -77,7 +77,8 @@ def rank(
         space: or its name.
         by: a proxy set or its file, ``full``, ``full:epochs=2``, ``params`` or an estimator.
         data: images and classes that the networks are for.
-        trials: architectures that the study shall hold, those already in it included.
+        trials: architectures that the study shall hold, those already in it included and those
+            that can't be built left out.
         sampler: ``random`` draws uniformly without repeats, ``all`` takes the whole space,
             ``tpe`` and ``nsga2`` steer towards high scores (of no use to a correlation).
         like: score exactly the architectures of this study (or these) instead.
@@ -176,7 +177,8 @@ class _Scoring:
     seed: int
     workers: Workers
     show: bool
-    _known: set[str] = field(default_factory=set)
+    _known: set[str] = field(default_factory=set)  # keys of architectures
+    _invalid: set[str] = field(default_factory=set)  # those of them that can't be built
 
     def score(self, plan: list[Architecture]) -> None:
         """Score every architecture of the plan that is not in the study yet."""
@@ -194,15 +196,15 @@ class _Scoring:
         """Let a sampler ask, a batch at a time, until the study holds `trials` architectures."""
         left = self._unfinished()
         with progress_bar(
-            f"searching by {self.estimator.name}", trials, len(self._known) - len(left), self.show
+            f"searching by {self.estimator.name}", trials, self._buildable() - len(left), self.show
         ) as bar:
             self._run(iter(left), bar)
             idle = 0
-            while len(self._known) < trials and idle < _PATIENCE:
+            while self._buildable() < trials and idle < _PATIENCE:
                 before = len(self._known)
                 number = len(self.study.get_trials(deepcopy=False))
                 self.study.sampler = STEERED[sampler](self.seed * 1_000_003 + number)
-                batch = [self._ask(sampler) for _ in range(min(_BATCH, trials - before))]
+                batch = [self._ask(sampler) for _ in range(min(_BATCH, trials - self._buildable()))]
                 self._run(iter([trial for trial in batch if trial is not None]), bar)
                 idle = idle + 1 if len(self._known) == before else 0
 
@@ -221,7 +223,12 @@ class _Scoring:
                 left.append(Trial(self.study, trial._trial_id))
             if key is not None and trial.state is not TrialState.FAIL:
                 self._known.add(key)
+                if "invalid" in trial.user_attrs:
+                    self._invalid.add(key)
         return left
+
+    def _buildable(self) -> int:
+        return len(self._known) - len(self._invalid)
 
     def _complete(self, trial: FrozenTrial) -> bool:
         try:
@@ -241,10 +248,7 @@ class _Scoring:
             },
         )
         trial = self.study.ask(architecture.distributions)
-        if architecture.error is None:
-            return trial
-        self._prune(trial, "invalid", architecture.error)
-        return None
+        return self._unless_invalid(trial, architecture)
 
     def _ask(self, sampler: str) -> Trial | None:
         """A running trial that the sampler chose; None if it is known or can't be built."""
@@ -258,8 +262,12 @@ class _Scoring:
             return None
         self._known.add(architecture.key)
         trial.set_user_attr("architecture", architecture.key)
+        return self._unless_invalid(trial, architecture)
+
+    def _unless_invalid(self, trial: Trial, architecture: Architecture) -> Trial | None:
         if architecture.error is None:
             return trial
+        self._invalid.add(architecture.key)
         self._prune(trial, "invalid", architecture.error)
         return None
 

@@ -63,10 +63,10 @@ class Workers:
         path = self._publish(estimator)
         for _ in range(2):
             try:
-                return self._running_pool().submit(_score_published, path, build, seed)  # type: ignore[no-any-return]
+                return self._running_pool().submit(_score_published, path, build, seed)
             except (BrokenProcessPool, RuntimeError):  # died since: start others
                 self._stop(kill=True)
-        return self._running_pool().submit(_score_published, path, build, seed)  # type: ignore[no-any-return]
+        return self._running_pool().submit(_score_published, path, build, seed)
 
     def _running_pool(self) -> Any:
         if self._pool is None:

@@ -65,7 +65,7 @@ class ConvNet(nn.Module):
             if pooling != "none":
                 if min(height, side) < 2:
                     raise ValueError(
-                        f"images of {input_shape[1]}x{input_shape[2]} cannot be pooled {depth} times"
+                        f"{input_shape[1]}x{input_shape[2]} pixels cannot be pooled {depth} times"
                     )
                 blocks.append(_POOLINGS[pooling](2))
                 height, side = height // 2, side // 2

@@ -107,7 +107,8 @@ def match_distribution(
             torch.manual_seed(_step_seed(options.seed, step))
             generator = torch.Generator().manual_seed(_step_seed(options.seed, step))
             network = ConvNet(data.input_shape, classes, options.width, options.depth)
-            network = network.to(device, memory_format=torch.channels_last).requires_grad_(False)
+            network = network.to(device).to(memory_format=torch.channels_last)
+            network.requires_grad_(False)
             draws = draw(groups, classes, generator)  # one a class, for real and synthetic alike
             optimizer.zero_grad()
             for some in torch.arange(classes).split(together):

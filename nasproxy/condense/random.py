@@ -21,8 +21,14 @@ class RandomOptions:
     ipc: int = 10
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.ipc < 1:
+            raise UserError(f"expected ipc of 1 or more, got {self.ipc}")
 
-def choose_random(data: Dataset, options: RandomOptions, device: torch.device, show: bool) -> ImageSet:
+
+def choose_random(
+    data: Dataset, options: RandomOptions, device: torch.device, show: bool
+) -> ImageSet:
     """`options.ipc` training images of each class, normalised, in class order."""
     index = random_index(data, options.ipc, torch.Generator().manual_seed(options.seed))
     chosen = data.train[index]

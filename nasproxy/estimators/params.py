@@ -18,7 +18,10 @@ class ParamsEstimator:
     metric = "parameters"
     seeded = False
     cost = 0.0
-    identity = {"estimator": "params"}  # noqa: RUF012 - never changed
+
+    @property
+    def identity(self) -> dict[str, str | int | float]:
+        return {"estimator": self.name}
 
     def __call__(self, build: Callable[[], nn.Module], seed: int) -> Scores:
         start = time.perf_counter()

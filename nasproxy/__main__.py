@@ -1,0 +1,7 @@
+"""``python -m nasproxy`` is the command ``nasproxy``."""
+
+import sys
+
+from nasproxy.cli import main
+
+sys.exit(main())

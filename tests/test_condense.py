@@ -1,0 +1,135 @@
+import importlib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+
+import nasproxy
+from nasproxy import ProxySet, UserError, condense
+from nasproxy.augment import augment, draw, parse_strategy
+from nasproxy.cli import CondenseCommand
+from nasproxy.condense import METHODS
+from nasproxy.convnet import ConvNet, default_depth
+
+SMALL = {"ipc": 3, "steps": 3, "real_batch": 8, "width": 4}
+
+
+def _reference(data, ipc, steps, real_batch, width, lr, momentum, seed) -> torch.Tensor:
+    """The paper's procedure, class by class and image by image, with SGD written out."""
+    images = condense(data, "random", ipc=ipc, seed=seed).images.clone()
+    velocity = torch.zeros_like(images)
+    groups = parse_strategy("color_crop_cutout_flip_scale_rotate", data.flip)
+    for step in range(steps):
+        torch.manual_seed(seed * 1_000_003 + step)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        network = ConvNet(data.input_shape, data.num_classes, width)
+        draws = draw(groups, data.num_classes, generator)
+        images.requires_grad_()
+        loss = torch.zeros(())
+        for c in range(data.num_classes):
+            this = draws[torch.tensor([c])]
+            members = (data.train.labels == c).nonzero()[:, 0]
+            chosen = members[torch.randperm(len(members), generator=generator)[:real_batch]]
+
+            def mean(batch, this=this, network=network):
+                return torch.stack(
+                    [network.embed(augment(image[None], this))[0] for image in batch]
+                ).mean(0)
+
+            real = mean(data.normalisation(data.train.images[chosen]))
+            loss = loss + (real - mean(images[c * ipc : (c + 1) * ipc])).square().sum()
+        (gradient,) = torch.autograd.grad(loss, images)
+        velocity = momentum * velocity + gradient
+        images = (images - lr * velocity).detach()
+    return images
+
+
+@pytest.mark.parametrize("pixels_at_once", [1, 2**10, 2**20])
+def test_dm_is_the_slow_reference(data, monkeypatch, pixels_at_once: int) -> None:
+    module = importlib.import_module("nasproxy.condense.dm")
+    monkeypatch.setitem(module._PIXELS_AT_ONCE, "cpu", pixels_at_once)
+    made = condense(data, "dm", **SMALL, image_lr=0.1, momentum=0.5, seed=7)
+    expected = _reference(data, **SMALL, lr=0.1, momentum=0.5, seed=7)
+    assert torch.allclose(made.images, expected, atol=1e-4)
+    assert not torch.allclose(made.images, condense(data, "random", ipc=3, seed=7).images)
+
+
+def test_dm_brings_features_closer(data) -> None:
+    """What it minimises goes down on networks that it has not seen."""
+
+    def distance(proxy: ProxySet) -> float:
+        total = 0.0
+        for seed in range(5):
+            torch.manual_seed(10_000 + seed)
+            network = ConvNet(data.input_shape, 3, 16).requires_grad_(False)
+            for c in range(3):
+                real = data.normalisation(data.train.images[data.train.labels == c])
+                gap = network.embed(real).mean(0) - network.embed(
+                    proxy.images[proxy.labels == c]
+                ).mean(0)
+                total += gap.square().sum().item()
+        return total
+
+    options = {"ipc": 3, "real_batch": 32, "width": 16, "augment": "none"}
+    assert distance(condense(data, "dm", steps=60, **options)) < 0.5 * distance(
+        condense(data, "random", ipc=3)
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_keeps_the_contract(data, method: str, tmp_path: Path) -> None:
+    options = {"ipc": 2, "seed": 5} | ({} if method == "random" else {"steps": 2, "width": 4})
+    torch.manual_seed(123)
+    before = torch.random.get_rng_state()
+    made = condense(data, method, **options)
+    assert torch.equal(torch.random.get_rng_state(), before)  # no draw from the user's generator
+    assert made.images.shape == (6, 1, 8, 8)
+    assert made.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    made.save(tmp_path / "a.safetensors")
+    torch.manual_seed(321)
+    again = condense(data, method, **options)
+    again.save(tmp_path / "b.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    other = condense(data, method, **{**options, "seed": 6})
+    assert other.digest != made.digest
+    known = {field.name for field in fields(CondenseCommand)}
+    assert {field.name for field in fields(METHODS[method].options)} <= known
+
+
+def test_the_paper_recipe_is_the_papers() -> None:
+    options = METHODS["dm-paper"].options(ipc=10)
+    assert (options.steps, options.real_batch, options.width) == (20_000, 256, 128)
+    assert (options.learning_rate((3, 32, 32)), options.momentum) == (1.0, 0.5)
+    assert METHODS["dm-paper"].options(ipc=51).learning_rate((3, 32, 32)) == 10.0
+    assert [default_depth((3, side, side)) for side in (8, 28, 32, 64)] == [1, 3, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "dmm"}, "did you mean 'dm'"),
+        ({"ipc": 0}, "expected ipc of 1 or more, got 0"),
+        ({"method": "random", "ipc": 0}, "expected ipc of 1 or more, got 0"),
+        ({"ipc": 1000}, "class '0' has 75 training images, ipc=1000"),
+        ({"steps": -1}, "expected steps of 1 or more"),
+        ({"image_lr": 0.0}, "expected image_lr above 0"),
+        ({"momentum": 1.0}, "expected momentum in"),
+        ({"depth": 0}, "expected depth of 1 or more"),
+        ({"depth": 9}, "8x8 pixels cannot be pooled 9 times"),
+        ({"augment": "shake"}, "unknown augmentation"),
+        ({"method": "random", "steps": 3}, "method 'random' has no option 'steps'"),
+        ({"device": "cuda:99"}, "device 'cuda:99' is not available"),
+        ({"device": "nonsense"}, "device 'nonsense' is not available"),
+    ],
+)
+def test_bad_options_are_refused(data, options: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        condense(data, **options)
+
+
+def test_small_classes_are_drawn_from_with_replacement() -> None:
+    from .conftest import make_arrays
+
+    few = nasproxy.from_arrays(*make_arrays(45))
+    assert condense(few, "dm", ipc=1, steps=1, real_batch=64, width=4).images.shape[0] == 3

@@ -1,0 +1,145 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from nasproxy import BrokenArchitecture, Recipe, UserError
+from nasproxy.convnet import ConvNet
+from nasproxy.data import ImageSet
+from nasproxy.train import check_network, evaluate_network, train
+
+
+def _linear(data) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+
+
+def test_training_is_sgd_written_out(data) -> None:
+    """Against plain loops with one image batch after the other and no fused kernel."""
+    recipe = Recipe(epochs=3, batch_size=30, lr=0.1, weight_decay=0.01, augment="none")
+    network, plain = _linear(data), _linear(data)
+    loss = train(network, data.train, recipe, data.normalisation, seed=4)
+    generator = torch.Generator().manual_seed(4)
+    velocity = [torch.zeros_like(p) for p in plain.parameters()]
+    batches = math.ceil(len(data.train) / 30)
+    step, last = 0, 0.0
+    for _ in range(3):
+        order, last = torch.randperm(len(data.train), generator=generator), 0.0
+        for i in range(batches):
+            index = order[i * 30 : (i + 1) * 30]
+            torch.randint(1, (len(index),), generator=generator)
+            torch.rand(len(index), 3, generator=generator)
+            inputs = data.normalisation(data.train.images[index])
+            value = nn.functional.cross_entropy(plain(inputs), data.train.labels[index])
+            gradients = torch.autograd.grad(value, list(plain.parameters()))
+            lr = 0.1 * (1 + math.cos(math.pi * step / (3 * batches))) / 2
+            with torch.no_grad():
+                for p, g, v in zip(plain.parameters(), gradients, velocity):
+                    g = g + 0.01 * p
+                    v.mul_(0.9).add_(g)
+                    p -= lr * (g + 0.9 * v)
+            last, step = last + value.item() / batches, step + 1
+    assert loss == pytest.approx(last, abs=1e-4)
+    for a, b in zip(network.parameters(), plain.parameters()):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_it_learns(data) -> None:
+    torch.manual_seed(0)
+    network = ConvNet(data.input_shape, 3, 8)
+    before = evaluate_network(network, data.validation, data.normalisation)
+    recipe = Recipe(epochs=15, batch_size=32, lr=0.05, augment="crop")
+    train(network, data.train, recipe, data.normalisation)
+    after = evaluate_network(network, data.validation, data.normalisation)
+    assert after.accuracy > 0.9 > before.accuracy
+    assert after.loss < before.loss
+
+
+def test_same_seed_same_bytes(data) -> None:
+    def weights(seed: int) -> torch.Tensor:
+        network = _linear(data)
+        train(network, data.train, Recipe(epochs=2), data.normalisation, seed=seed)
+        return network[1].weight.detach().clone()
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+def test_steps_take_the_place_of_epochs(data) -> None:
+    recipe = Recipe(batch_size=30, augment="none", schedule="constant")
+    one_epoch = math.ceil(len(data.train) / 30)
+    a, b = _linear(data), _linear(data)
+    train(a, data.train, replace(recipe, steps=one_epoch), data.normalisation)
+    train(b, data.train, replace(recipe, epochs=1), data.normalisation)
+    assert torch.equal(a[1].weight, b[1].weight)
+
+
+def test_evaluation_counts_every_image_once() -> None:
+    class Constant(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([[0.0, 1.0]]).expand(len(x), 2)
+
+    images = ImageSet(torch.zeros(1203, 1, 4, 4), (torch.arange(1203) % 3 == 0).long())
+    found = evaluate_network(Constant(), images, lambda x: x)  # type: ignore[arg-type]
+    assert found.accuracy == pytest.approx(401 / 1203)
+    right, wrong = math.log(1 + math.exp(-1)), math.log(1 + math.exp(1))
+    assert found.loss == pytest.approx((401 * right + 802 * wrong) / 1203, abs=1e-6)
+
+
+def test_soft_labels_train(data) -> None:
+    soft = ImageSet(data.train.images, nn.functional.one_hot(data.train.labels, 3).float())
+    a, b = _linear(data), _linear(data)
+    train(a, soft, Recipe(epochs=1), data.normalisation)
+    train(b, data.train, Recipe(epochs=1), data.normalisation)
+    assert torch.allclose(a[1].weight, b[1].weight, atol=1e-6)
+
+
+def test_a_last_batch_of_one_does_not_break_batch_norm(data) -> None:
+    some = data.train[torch.arange(33)]
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.BatchNorm1d(3))
+    train(network, some, Recipe(epochs=1, batch_size=32), data.normalisation)
+
+
+def test_divergence_is_said(data) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 3))
+    with pytest.raises(BrokenArchitecture, match="training diverged"):
+        train(network, data.train, Recipe(epochs=5, lr=1e6), data.normalisation)
+
+
+def test_networks_of_the_wrong_shape_are_refused(data) -> None:
+    inputs = data.normalisation(data.train.images[:2])
+    with pytest.raises(BrokenArchitecture, match=r"expected logits \(2, 4\), got \(2, 3\)"):
+        check_network(_linear(data), inputs, 4)
+    with pytest.raises(BrokenArchitecture, match="NaN"):
+        bad = _linear(data)
+        nn.init.constant_(bad[1].bias, torch.nan)
+        check_network(bad, inputs, 3)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"epochs": 0},
+        {"steps": 0},
+        {"batch_size": 0},
+        {"lr": 0.0},
+        {"lr": float("nan")},
+        {"momentum": 1.0},
+        {"momentum": 0.0},
+        {"weight_decay": -1.0},
+        {"schedule": "linear"},
+        {"augment": "twirl"},
+    ],
+)
+def test_recipes_have_ranges(options: dict) -> None:
+    with pytest.raises(UserError):
+        Recipe(**options)
+
+
+def test_schedules() -> None:
+    assert Recipe(lr=1.0).learning_rate(0.5) == pytest.approx(0.5)
+    assert Recipe(lr=1.0, schedule="step").learning_rate(0.49) == 1.0
+    assert Recipe(lr=1.0, schedule="step").learning_rate(0.5) == pytest.approx(0.1)
+    assert Recipe(lr=1.0, schedule="constant").learning_rate(0.99) == 1.0
