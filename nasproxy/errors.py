@@ -23,4 +23,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def reason(error: BaseException) -> str:
     """An exception in one short line, fit for a trial's attribute."""
     text = " ".join(str(error).split())
+    if isinstance(error, BrokenArchitecture):
+        return text[:300]
     return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__

@@ -11,6 +11,7 @@ from nasproxy.convnet import ConvNet
 from nasproxy.data import Dataset
 from nasproxy.errors import UserError
 from nasproxy.estimators import TrainingEstimator, make_estimator
+from nasproxy.estimators.base import Candidate
 from nasproxy.progress import progress as progress_bar
 from nasproxy.proxy import ProxySet
 from nasproxy.runtime import pick_device
@@ -105,7 +106,9 @@ def evaluate(
     if networks < 1 or width < 1:
         raise UserError(f"expected 1 or more networks and width, got {networks} and {width}")
     proxy = proxy if isinstance(proxy, ProxySet) else ProxySet.load(proxy)
-    build = partial(ConvNet, data.input_shape, data.num_classes, width)
+    candidate = Candidate(
+        f"ConvNet {width}", partial(ConvNet, data.input_shape, data.num_classes, width)
+    )
     ipc = max(1, len(proxy) // data.num_classes)
     jobs = 1 if jobs is None and pick_device(device).type == "cuda" else jobs
     with Workers(jobs) as workers, progress_bar("evaluating", 2 * networks, show=progress) as bar:
@@ -115,7 +118,7 @@ def evaluate(
                 made = make_estimator(images, data, recipe, device)
                 assert isinstance(made, TrainingEstimator)
                 estimator = replace(made, validation=data.test)
-                futures.append(workers.submit(estimator, build, k))
+                futures.append(workers.submit(estimator, candidate, k))
         outcomes = []
         for future in futures:
             outcome = future.result()

@@ -229,7 +229,7 @@ def _ranking(
 def _require_comparable(truth: optuna.Study, study: optuna.Study) -> None:
     for key in ("space_sha256", "dataset_digest"):
         here, there = truth.user_attrs.get(key), study.user_attrs.get(key)
-        if here != there:
+        if here is not None and there is not None and here != there:
             raise UserError(
                 f"studies {truth.study_name!r} and {study.study_name!r} can't be compared: "
                 f"{key} is {here} and {there}"

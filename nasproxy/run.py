@@ -14,6 +14,7 @@ from nasproxy.condense import condense, method_options
 from nasproxy.data import DEFAULT_ROOT, Dataset, load_dataset
 from nasproxy.errors import UserError
 from nasproxy.estimators import TrainingEstimator, make_estimator, proxy_name
+from nasproxy.estimators.base import Candidate
 from nasproxy.files import make_folder
 from nasproxy.network import describe_network, save_network
 from nasproxy.proxy import ProxySet
@@ -278,9 +279,8 @@ def _best(
         assert isinstance(estimator, TrainingEstimator)
         shape, classes = data.input_shape, data.num_classes
         with threads(1):  # as the workers do: the very network that was ranked
-            network, _ = estimator.fit(
-                partial(space.build, winner.params, shape, classes), options.seed
-            )
+            build = partial(space.build, winner.params, shape, classes)
+            network, _ = estimator.fit(Candidate(winner.key, build), options.seed)
             test = evaluate_network(network.cpu(), data.test, data.normalisation)
         about = {
             **same,

@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,8 @@ from torch import nn
 
 from nasproxy.errors import BrokenArchitecture, UserError, nearest, reason
 from nasproxy.files import write_text
+from nasproxy.size import count_macs, count_params
+from nasproxy.spec import parse_spec
 
 ENTRY_POINTS = "nasproxy.spaces"  # group in which an installed package offers spaces
 
@@ -40,6 +43,7 @@ class Architecture:
         key: the readable name on which studies are joined.
         error: why `build` refused it, else None.
         drawn: ``uniform``, ``all`` (the whole space), or the sampler that steered to it.
+        canonical: the same for architectures that compute the same, else the key.
     """
 
     params: dict[str, Any]
@@ -47,6 +51,7 @@ class Architecture:
     key: str
     error: str | None = None
     drawn: str = "uniform"
+    canonical: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,12 +62,17 @@ class Space:
         name: what it was loaded by.
         path: its source file.
         sha256: of that file, 16 hex digits.
+        options: more arguments of its `build`, such as a number of channels.
+        max_params, max_macs: architectures above count as invalid; None is no limit.
     """
 
     name: str
     path: Path
     sha256: str
     module: ModuleType = field(repr=False)
+    options: dict[str, Any] = field(default_factory=dict)
+    max_params: float | None = None
+    max_macs: float | None = None
 
     def __reduce__(self) -> tuple[Callable[..., "Space"], tuple[str]]:
         return load_space, (self.name,)  # modules don't travel; the other side loads it anew
@@ -78,6 +88,12 @@ class Space:
             return str(self.module.describe(dict(params)))
         return plain_key(params)
 
+    def canonical(self, params: Mapping[str, Any]) -> str:
+        """The space's `canonical` name, shared by architectures that compute the same."""
+        if hasattr(self.module, "canonical"):
+            return str(self.module.canonical(dict(params)))
+        return self.key(params)
+
     def build(
         self, params: Mapping[str, Any], input_shape: tuple[int, int, int], num_classes: int
     ) -> nn.Module:
@@ -89,7 +105,7 @@ class Space:
         """
         trial = _ScriptedTrial(lambda name, distribution: _stored(params, name, distribution))
         try:
-            network = self.module.build(trial, input_shape, num_classes)
+            network = self.module.build(trial, input_shape, num_classes, **self.options)
         except UserError as error:
             raise UserError(f"{self.name}: {error}") from None
         except Exception as error:
@@ -112,18 +128,32 @@ class Space:
         try:
             try:
                 with torch.device("meta"):
-                    self.module.build(trial, input_shape, num_classes)
-            except UserError:
+                    self._build_within_limits(trial, input_shape, num_classes)
+            except (UserError, BrokenArchitecture):
                 raise
             except Exception:  # some code needs real tensors; a trial repeats what it suggested
-                self.module.build(trial, input_shape, num_classes)
+                self._build_within_limits(trial, input_shape, num_classes)
         except UserError:
             raise
         except Exception as failure:
             error = reason(failure)
-        params = dict(trial.params)
-        key = self.key(params) if error is None else plain_key(params)
-        return Architecture(params, dict(trial.distributions), key, error)
+        params, distributions = dict(trial.params), dict(trial.distributions)
+        if error is not None:  # perhaps not all parameters are there to be described
+            return Architecture(params, distributions, plain_key(params), error)
+        key, canonical = self.key(params), self.canonical(params)
+        return Architecture(params, distributions, key, canonical=canonical)
+
+    def _build_within_limits(
+        self,
+        trial: optuna.trial.BaseTrial,
+        input_shape: tuple[int, int, int],
+        num_classes: int,
+    ) -> None:
+        network = self.module.build(trial, input_shape, num_classes, **self.options)
+        if self.max_params is not None and (params := count_params(network)) > self.max_params:
+            raise BrokenArchitecture(f"over budget: {params} parameters")
+        if self.max_macs is not None and (macs := count_macs(network, input_shape)) > self.max_macs:
+            raise BrokenArchitecture(f"over budget: {macs} multiply-accumulates")
 
     def sample(
         self, count: int, seed: int, input_shape: tuple[int, int, int], num_classes: int
@@ -271,11 +301,13 @@ def load_space(name: str) -> Space:
 
     Args:
         name: of a file in `search_spaces` (``convnet``), of an installed package's entry point,
-            a file path (``./my_space.py``) or a module path (``my_package.my_space``).
+            a file path (``./my_space.py``) or a module path (``my_package.my_space``); with
+            options of its `build` as in ``nasbench201:C=8,N=1``.
 
     Raises:
         UserError: nothing is found there, it fails to import, or it has no `build`.
     """
+    spec, (name, options) = name, parse_spec(name)
     try:
         module = _import(name)
     except UserError:
@@ -288,7 +320,13 @@ def load_space(name: str) -> Space:
         )
     path = Path(str(module.__file__))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    return Space(name, path, digest, module)
+    known = list(inspect.signature(module.build).parameters)[3:]
+    for option in options:
+        if option not in known:
+            raise UserError(
+                f"search space {name!r} has no option {option!r}{nearest(option, known)}"
+            )
+    return Space(spec, path, digest, module, options)
 
 
 def _import(name: str) -> ModuleType:

@@ -29,14 +29,14 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from nasproxy.data import Dataset
 from nasproxy.errors import UserError, nearest
 from nasproxy.estimators import Estimator, make_estimator
-from nasproxy.estimators.base import Scores
+from nasproxy.estimators.base import Candidate, Scores
 from nasproxy.progress import progress as progress_bar
 from nasproxy.proxy import ProxySet
 from nasproxy.runtime import hardware, pick_device, versions
 from nasproxy.spaces import Architecture, Space, load_space
 from nasproxy.storage import open_storage, open_study
 from nasproxy.train import Recipe
-from nasproxy.workers import Outcome, Workers
+from nasproxy.workers import Outcome, Workers, score
 
 # Samplers that steer by the scores so far. Each batch gets a new one, seeded by the number of
 # trials: what it asks depends neither on the number of workers nor on interruptions.
@@ -48,6 +48,7 @@ SAMPLERS = ("random", "all", *STEERED)
 UNBIASED = ("uniform", "all")  # values of `drawn` that a correlation may use
 _BATCH = 4  # architectures that a steering sampler asks for before it sees their scores
 _PATIENCE = 25  # batches without anything new after which a space counts as exhausted
+_ANY_IMAGES = (3, 32, 32), 10  # what an estimator that needs no data builds networks for
 _ATTEMPTS = 3  # times that an architecture is tried whose worker died
 
 
@@ -67,6 +68,7 @@ def rank(
     jobs: int | None = None,
     workers: Workers | None = None,
     device: str = "auto",
+    train_twins: bool = False,
     progress: bool = False,
 ) -> optuna.Study:
     """Score architectures of a space; the study that comes back is the ranking.
@@ -76,7 +78,7 @@ def rank(
     Args:
         space: or its name.
         by: a proxy set or its file, ``full``, ``full:epochs=2``, ``params`` or an estimator.
-        data: images and classes that the networks are for.
+        data: images and classes that the networks are for; a table does without.
         trials: architectures that the study shall hold, those already in it included and those
             that can't be built left out.
         sampler: ``random`` draws uniformly without repeats, ``all`` takes the whole space,
@@ -90,14 +92,13 @@ def rank(
         jobs: worker processes; by default one a core, or one where there is a GPU.
         workers: to use instead of starting `jobs`.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        train_twins: train an architecture although an isomorphic one has its score already.
         progress: show progress on stderr.
 
     Raises:
         UserError: an argument is off, the study has another identity, or no architecture could
             be scored.
     """
-    if data is None:
-        raise UserError("rank needs data: the networks depend on its image shape and classes")
     for name, value in (("trials", trials), ("seeds", seeds), ("jobs", jobs)):
         if value is not None and value < 1:
             raise UserError(f"expected {name} of 1 or more, got {value}")
@@ -109,30 +110,34 @@ def rank(
     identity = {
         "space": space.name,
         "space_sha256": space.sha256,
-        "dataset": data.name,
-        "dataset_digest": data.digest,
         "seeds": seeds,
         "seed": seed,
         **estimator.identity,
     }
+    if estimator.needs_data and data is not None:
+        identity |= {"dataset": data.name, "dataset_digest": data.digest}
+    shape, classes = (data.input_shape, data.num_classes) if data else _ANY_IMAGES
     where = pick_device(device)
     record = {"versions": versions(), "hardware": hardware(where), "cost": estimator.cost}
     opened = open_storage(storage) if isinstance(storage, str | None) else storage
     made = open_study(study, opened, identity, record, estimator.metric)
     jobs = 1 if jobs is None and (where.type == "cuda" or not estimator.seeded) else jobs
     with contextlib.nullcontext(workers) if workers else Workers(jobs) as pool:
-        scoring = _Scoring(made, space, data, estimator, seeds, seed, pool, progress)
+        scoring = _Scoring(
+            made, space, shape, classes, estimator, seeds, seed, pool, train_twins, progress
+        )
         if like is None and sampler in STEERED:
             scoring.steer(sampler, trials)
         else:
-            scoring.score(_plan(space, data, trials, sampler, like, seed))
+            scoring.score(_plan(space, shape, classes, trials, sampler, like, seed))
     _require_a_score(made)
     return made
 
 
 def _plan(
     space: Space,
-    data: Dataset,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
     trials: int,
     sampler: str,
     like: "optuna.Study | Sequence[Architecture] | None",
@@ -149,8 +154,8 @@ def _plan(
     if like is not None:
         return list(like)
     if sampler == "all":
-        return list(space.enumerate(data.input_shape, data.num_classes))
-    return space.sample(trials, seed, data.input_shape, data.num_classes)
+        return list(space.enumerate(input_shape, num_classes))
+    return space.sample(trials, seed, input_shape, num_classes)
 
 
 def architecture_of(trial: FrozenTrial) -> Architecture:
@@ -171,14 +176,17 @@ class _Scoring:
 
     study: optuna.Study
     space: Space
-    data: Dataset
+    input_shape: tuple[int, int, int]
+    num_classes: int
     estimator: Estimator
     seeds: int
     seed: int
     workers: Workers
+    train_twins: bool
     show: bool
     _known: set[str] = field(default_factory=set)  # keys of architectures
     _invalid: set[str] = field(default_factory=set)  # those of them that can't be built
+    _twins: dict[str, str] = field(default_factory=dict)  # key of the first of each canonical
 
     def score(self, plan: list[Architecture]) -> None:
         """Score every architecture of the plan that is not in the study yet."""
@@ -189,8 +197,70 @@ class _Scoring:
         with progress_bar(
             f"ranking by {self.estimator.name}", len(buildable), max(done, 0), self.show
         ) as bar:
-            asked = (self._claim(architecture) for architecture in todo.values())
-            self._run(itertools.chain(left, filter(None, asked)), bar)
+            if not self.estimator.seeded:
+                self._score_at_once(todo.values(), bar)
+                return
+            self._run(iter(left), bar)
+            asked = (self._claim(a) for a in todo.values() if not self._has_twin(a))
+            self._run(filter(None, asked), bar)
+            for architecture in todo.values():  # their twins are scored by now
+                if architecture.key not in self._known:
+                    self._copy(architecture)
+                    bar.update()
+
+    def _score_at_once(self, plan: Iterable[Architecture], bar: Any) -> None:
+        """Scores that take no time: each goes into the storage whole, in one write."""
+        for architecture in plan:
+            attributes: dict[str, Any] = {"architecture": architecture.key}
+            attributes["drawn"] = architecture.drawn
+            outcome: Outcome | None = None
+            if architecture.error is not None:
+                attributes["invalid"] = architecture.error
+            else:
+                candidate = self._candidate(architecture.key, architecture.params)
+                outcome = score(self.estimator, candidate, self.seed)
+                bar.update()
+            self._add(architecture, attributes, outcome)
+
+    def _add(
+        self, architecture: Architecture, attributes: dict[str, Any], outcome: Outcome | None
+    ) -> None:
+        if isinstance(outcome, str):
+            attributes["broken"] = outcome
+        elif outcome is not None:
+            attributes |= {k: float(v) for k, v in outcome.items() if k != "score"}
+        good = isinstance(outcome, dict)
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.COMPLETE if good else TrialState.PRUNED,
+                value=float(outcome["score"]) if isinstance(outcome, dict) else None,
+                params=architecture.params,
+                distributions=architecture.distributions,
+                user_attrs=attributes,
+            )
+        )
+        self._known.add(architecture.key)
+
+    def _has_twin(self, architecture: Architecture) -> bool:
+        """Whether an isomorphic architecture is, or is about to be, in the study."""
+        if self.train_twins or architecture.error is not None:
+            return False
+        twin = self._twins.setdefault(architecture.canonical, architecture.key)
+        return twin != architecture.key
+
+    def _copy(self, architecture: Architecture) -> None:
+        """Give an architecture the score of its twin, which computes the same."""
+        key = self._twins[architecture.canonical]
+        (twin,) = (
+            trial
+            for trial in self.study.get_trials(deepcopy=False)
+            if trial.user_attrs.get("architecture") == key
+            and (trial.state is TrialState.COMPLETE or "broken" in trial.user_attrs)
+        )
+        attributes = {k: v for k, v in twin.user_attrs.items() if k != "driver"}
+        attributes |= {"architecture": architecture.key, "drawn": architecture.drawn}
+        outcome: Outcome = attributes.get("broken") or {"score": float(twin.value or 0.0)}
+        self._add(architecture, {**attributes, "twin": key}, outcome)
 
     def steer(self, sampler: str, trials: int) -> None:
         """Let a sampler ask, a batch at a time, until the study holds `trials` architectures."""
@@ -225,6 +295,8 @@ class _Scoring:
                 self._known.add(key)
                 if "invalid" in trial.user_attrs:
                     self._invalid.add(key)
+                elif "duplicate" not in trial.user_attrs:
+                    self._twins.setdefault(self.space.canonical(trial.params), key)
         return left
 
     def _buildable(self) -> int:
@@ -253,7 +325,7 @@ class _Scoring:
     def _ask(self, sampler: str) -> Trial | None:
         """A running trial that the sampler chose; None if it is known or can't be built."""
         trial = self.study.ask()
-        architecture = self.space.trace(trial, self.data.input_shape, self.data.num_classes)
+        architecture = self.space.trace(trial, self.input_shape, self.num_classes)
         trial.set_user_attr("driver", _driver())
         trial.set_user_attr("drawn", sampler)
         if architecture.key in self._known:
@@ -262,6 +334,9 @@ class _Scoring:
             return None
         self._known.add(architecture.key)
         trial.set_user_attr("architecture", architecture.key)
+        if self._has_twin(architecture):
+            self._prune(trial, "duplicate", True)
+            return None
         return self._unless_invalid(trial, architecture)
 
     def _unless_invalid(self, trial: Trial, architecture: Architecture) -> Trial | None:
@@ -306,10 +381,11 @@ class _Scoring:
                     bar.update()
 
     def _submit(self, trial: Trial, k: int) -> "Future[Outcome]":
-        build = partial(
-            self.space.build, trial.params, self.data.input_shape, self.data.num_classes
-        )
-        return self.workers.submit(self.estimator, build, self.seed + k)
+        candidate = self._candidate(trial.user_attrs["architecture"], trial.params)
+        return self.workers.submit(self.estimator, candidate, self.seed + k)
+
+    def _candidate(self, key: str, params: dict[str, Any]) -> Candidate:
+        return Candidate(key, partial(self.space.build, params, self.input_shape, self.num_classes))
 
     def _outcome(self, future: "Future[Outcome]") -> Outcome | None:
         """What a worker found, None if it died."""

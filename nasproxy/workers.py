@@ -3,7 +3,6 @@
 import pickle
 import shutil
 import tempfile
-from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
@@ -14,18 +13,16 @@ from typing import Any
 import cloudpickle
 import loky
 import torch
-from torch import nn
 
 from nasproxy.errors import reason
-from nasproxy.estimators.base import Estimator, Scores
+from nasproxy.estimators.base import Candidate, Estimator, Scores
 from nasproxy.runtime import cores, threads
 
-Build = Callable[[], nn.Module]
 Outcome = Scores | str  # scores, or why there are none
 
 
 class Workers:
-    """Scores (estimator, network, seed) in `jobs` processes of one thread each.
+    """Scores (estimator, candidate, seed) in `jobs` processes of one thread each.
 
     One thread a network: on small networks two processes of one thread do far more than one
     process of two, and the bytes don't depend on the number of jobs.
@@ -53,20 +50,20 @@ class Workers:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def submit(self, estimator: Estimator, build: Build, seed: int) -> "Future[Outcome]":
+    def submit(self, estimator: Estimator, candidate: Candidate, seed: int) -> "Future[Outcome]":
         """Start scoring; the future's exception, if any, is a worker's death."""
         if self.jobs == 1:
             future: Future[Outcome] = Future()
             with threads(1):
-                future.set_result(_score(estimator, build, seed))
+                future.set_result(score(estimator, candidate, seed))
             return future
         path = self._publish(estimator)
         for _ in range(2):
             try:
-                return self._running_pool().submit(_score_published, path, build, seed)
+                return self._running_pool().submit(_score_published, path, candidate, seed)
             except (BrokenProcessPool, RuntimeError):  # died since: start others
                 self._stop(kill=True)
-        return self._running_pool().submit(_score_published, path, build, seed)
+        return self._running_pool().submit(_score_published, path, candidate, seed)
 
     def _running_pool(self) -> Any:
         if self._pool is None:
@@ -100,13 +97,13 @@ def _read_published(path: Path) -> Estimator:
     return estimator
 
 
-def _score_published(path: Path, build: Build, seed: int) -> Outcome:
-    return _score(_read_published(path), build, seed)
+def _score_published(path: Path, candidate: Candidate, seed: int) -> Outcome:
+    return score(_read_published(path), candidate, seed)
 
 
-def _score(estimator: Estimator, build: Build, seed: int) -> Outcome:
+def score(estimator: Estimator, candidate: Candidate, seed: int) -> Outcome:
     """Whatever a user's network does wrong is a reason to record, not the end of the study."""
     try:
-        return estimator(build, seed)
+        return estimator(candidate, seed)
     except Exception as error:
         return reason(error)

@@ -1,4 +1,8 @@
+import csv
+import dataclasses
+import gzip
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +12,9 @@ import pytest
 import torch
 
 from nasproxy import BrokenArchitecture, UserError, copy_space, load_space
+from nasproxy.size import count_macs, count_params
 from nasproxy.spaces import builtin_spaces
+from search_spaces import nasbench201
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 16, 16), (3, 64, 64)]
 
@@ -25,8 +31,12 @@ def test_the_contract_of_a_space(name: str, shape: tuple[int, int, int]) -> None
         logits = network(torch.randn(3, *shape))
         assert logits.shape == (3, 7)
         logits.square().sum().backward()
-        for parameter_name, parameter in network.named_parameters():
-            assert parameter.grad is not None, parameter_name
+        without = [n for n, p in network.named_parameters() if p.grad is None]
+        if name == "nasbench201":  # cells have edges that lead nowhere
+            operations = list(drawn.params.values())
+            used = {f"edges.{i}." for i in nasbench201.used_edges(operations)}
+            without = [n for n in without if any(edge in n for edge in used)]
+        assert not without
         assert space.key(drawn.params) == drawn.key
 
 
@@ -181,3 +191,89 @@ def test_spaces_do_without_nasproxy() -> None:
         "from search_spaces import convnet, convnet_small"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+TABLE = Path(__file__).parents[2] / "shared" / "data" / "nasbench201.csv.gz"
+needs_table = pytest.mark.skipif(not TABLE.exists(), reason=f"{TABLE.name} is not there")
+
+
+def _published() -> list[dict[str, str]]:
+    with gzip.open(TABLE, "rt") as file:
+        return list(csv.DictReader(file))
+
+
+def _operations(arch: str) -> dict[str, str]:
+    terms = re.findall(r"(\w+)~\d", arch)
+    return {f"Op{i}": term for i, term in enumerate(terms)}
+
+
+@needs_table
+def test_nasbench201_strings_and_classes_are_the_published_ones() -> None:
+    rows = _published()
+    space = load_space("nasbench201")
+    pairs = set()
+    for row in rows:
+        params = _operations(row["arch"])
+        assert space.key(params) == row["arch"]
+        pairs.add((row["iso_class"], space.canonical(params)))
+    assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}) == 6466
+
+
+@needs_table
+def test_nasbench201_sizes_are_the_published_ones() -> None:
+    space = load_space("nasbench201")
+    for row in _published()[::70]:  # 224 cells
+        with torch.device("meta"):
+            network = space.build(_operations(row["arch"]), (3, 32, 32), 10)
+        assert count_params(network) / 1e6 == pytest.approx(float(row["params_m"]), abs=5e-7)
+        macs = count_macs(network, (3, 32, 32)) + 10  # the published count has the ten biases
+        assert macs / 1e6 == pytest.approx(float(row["flops_m"]), abs=1e-9)
+
+
+def test_a_nasbench201_cell_computes_its_graph() -> None:
+    """Against a slow reference that adds up every path from the input to the output."""
+    torch.manual_seed(0)
+    names = ["nor_conv_3x3", "skip_connect", "avg_pool_3x3", "none", "nor_conv_1x1", "nor_conv_3x3"]
+    cell = nasbench201.Cell(names, 4).eval()
+    x = torch.randn(2, 4, 8, 8)
+    one = cell.edges[0](x)
+    two = x + torch.nn.functional.avg_pool2d(one, 3, 1, 1, count_include_pad=False)
+    assert torch.allclose(cell(x), cell.edges[4](one) + cell.edges[5](two), atol=1e-6)
+    assert torch.equal(nasbench201.Cell(["none"] * 6, 4)(x), torch.zeros_like(x))
+    idle = ["nor_conv_3x3", "nor_conv_3x3", "nor_conv_3x3", "skip_connect", "nor_conv_1x1", "none"]
+    assert nasbench201.used_edges(idle) == [0, 3, 4]
+    cell = nasbench201.Cell(idle, 4)
+    assert torch.allclose(cell.train()(x), x + cell.edges[4](cell.edges[0](x)), atol=1e-6)
+
+
+def test_the_published_example_has_1_073_million_parameters() -> None:
+    arch = (
+        "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|"
+        "+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|"
+    )
+    network = load_space("nasbench201").build(_operations(arch), (3, 32, 32), 10)
+    assert round(count_params(network) / 1e6, 3) == 1.073
+
+
+def test_spaces_take_options() -> None:
+    small = load_space("nasbench201:C=4,N=1")
+    (drawn,) = small.sample(1, 0, (3, 32, 32), 10)
+    assert len(small.build(drawn.params, (3, 32, 32), 10).cells) == 5
+    assert pickle.loads(pickle.dumps(small)).options == {"C": 4, "N": 1}
+    with pytest.raises(UserError, match="has no option 'M'"):
+        load_space("nasbench201:M=1")
+
+
+def test_budgets_turn_architectures_away() -> None:
+    space = dataclasses.replace(load_space("convnet_small"), max_params=20_000)
+    drawn = space.sample(10, 0, (1, 8, 8), 10)
+    assert sum(a.error is None for a in drawn) == 10
+    refused = [a.error for a in drawn if a.error]
+    assert any("over budget: " in error for error in refused)
+    for a in drawn:
+        if a.error is None:
+            assert count_params(space.build(a.params, (1, 8, 8), 10)) <= 20_000
+    space = dataclasses.replace(space, max_params=None, max_macs=1e6)
+    for a in space.sample(10, 0, (1, 8, 8), 10):
+        if a.error is None:
+            assert count_macs(space.build(a.params, (1, 8, 8), 10), (1, 8, 8)) <= 1e6

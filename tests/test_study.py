@@ -28,6 +28,7 @@ class Estimator:
     metric: str = "score"
     seeded: bool = True
     cost: float = 0.0
+    needs_data: bool = True
     fails_with: str = ""
     value: float = 1.0
 
@@ -35,8 +36,8 @@ class Estimator:
     def identity(self) -> dict:
         return {"estimator": self.name}
 
-    def __call__(self, build, seed: int) -> dict[str, float]:
-        size = sum(p.numel() for p in build().parameters())
+    def __call__(self, candidate, seed: int) -> dict[str, float]:
+        size = sum(p.numel() for p in candidate.build().parameters())
         if self.fails_with and size < 700:
             raise RuntimeError(self.fails_with)
         return {"score": self.value * (size + seed), "seconds": 0.5}
@@ -49,12 +50,12 @@ class Deadly(Estimator):
     folder: str = ""
     times: int = 99
 
-    def __call__(self, build, seed: int) -> dict[str, float]:
+    def __call__(self, candidate, seed: int) -> dict[str, float]:
         count = len(list(Path(self.folder).iterdir()))
         if count < self.times:
             (Path(self.folder) / f"{os.getpid()}-{count}").touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().__call__(build, seed)
+        return super().__call__(candidate, seed)
 
 
 def _keys(study: optuna.Study) -> list[str]:
@@ -178,9 +179,9 @@ _KILLED = """
     from tests.conftest import make_arrays
 
     class Slow(Estimator):
-        def __call__(self, build, seed):
+        def __call__(self, candidate, seed):
             time.sleep(0.05)
-            return super().__call__(build, seed)
+            return super().__call__(candidate, seed)
 
     data = nasproxy.from_arrays(*make_arrays(), *make_arrays(90, seed=1), name="made")
     nasproxy.rank(sys.argv[1], Slow(), data=data, sampler="all", seeds=3, study="s",
@@ -241,7 +242,7 @@ def test_a_study_of_another_identity_is_refused(tiny_space, data, tmp_path: Path
         ({"trials": 0}, "expected trials of 1 or more"),
         ({"seeds": 0}, "expected seeds of 1 or more"),
         ({"jobs": 0}, "expected jobs of 1 or more"),
-        ({"data": None}, "needs data"),
+        ({"data": None}, "needs a data set"),
         ({"storage": "sqlite://"}, "expected a file in the storage URL"),
         ({"storage": "nonsense"}, "expected a storage URL such as"),
         ({"storage": "mysql://u:secret@h/d"}, r"cannot open the storage mysql://u:\*\*\*@h/d"),

@@ -5,23 +5,26 @@ An estimator is written ``NAME`` or ``NAME:option=value,option=value``, such as 
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 from nasproxy.data import Dataset
 from nasproxy.errors import UserError, nearest
 from nasproxy.estimators.base import Estimator
-from nasproxy.estimators.params import ParamsEstimator
+from nasproxy.estimators.size import SizeEstimator
+from nasproxy.estimators.table import read_table
 from nasproxy.estimators.training import TrainingEstimator
 from nasproxy.proxy import ProxySet
 from nasproxy.runtime import pick_device
+from nasproxy.spec import parse_spec
 from nasproxy.train import FULL_RECIPE, PROXY_RECIPE, Recipe
 
 ESTIMATORS = {
     "full": "train on the full training set (full:epochs=2 is early stopping)",
-    "params": "number of parameters",
     "PROXY.safetensors": "train on a proxy set",
+    "table:FILE:COLUMN": "look it up in a CSV file (.gz too), by its column arch",
+    "params": "number of parameters",
+    "flops": "multiply-accumulates of one image",
 }
 
 
@@ -45,13 +48,16 @@ def make_estimator(
     """
     if not isinstance(by, str | Path | ProxySet):
         return by
+    if str(by).startswith("table:"):
+        path, _, column = str(by).removeprefix("table:").rpartition(":")
+        return read_table(path, column)
     name, options = parse_spec(str(by)) if not isinstance(by, ProxySet) else ("", {})
-    if name == "params":
-        if options:
-            raise UserError(f"params has no options, got {', '.join(options)}")
-        return ParamsEstimator()
     if data is None:
         raise UserError(f"ranking by {name or 'a proxy set'} needs a data set")
+    if name in ("params", "flops"):
+        if options:
+            raise UserError(f"{name} has no options, got {', '.join(options)}")
+        return SizeEstimator(name, data.input_shape)
     where = str(pick_device(device))
     if name == "full":
         chosen = _override(recipe or FULL_RECIPE, options)
@@ -89,25 +95,6 @@ def _trained(
         device=device,
         cost=0.0 if proxy is None else proxy.seconds,
     )
-
-
-def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
-    """Split ``name:key=value,key=value``; values are read as JSON where they can be.
-
-    Raises:
-        UserError: an option is not of the form key=value.
-    """
-    name, _, rest = spec.partition(":")
-    options = {}
-    for part in filter(None, rest.split(",")):
-        key, equals, text = part.partition("=")
-        if not equals or not key:
-            raise UserError(f"expected {name}:option=value,..., got {spec!r}")
-        try:
-            options[key.strip()] = json.loads(text)
-        except ValueError:
-            options[key.strip()] = text
-    return name, options
 
 
 def _override(recipe: Recipe, options: dict[str, Any]) -> Recipe:

@@ -1,11 +1,20 @@
 """What every way of giving an architecture a number has in common."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import nn
 
 Scores = dict[str, float]  # "score", higher is better, and whatever else is worth recording
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An architecture to be scored: its readable key, and the function that builds it."""
+
+    key: str
+    build: Callable[[], nn.Module]
 
 
 class Estimator(Protocol):
@@ -24,6 +33,10 @@ class Estimator(Protocol):
         """Whether the score depends on the seed; if not, one seed is enough."""
 
     @property
+    def needs_data(self) -> bool:
+        """Whether the scores are of one data set."""
+
+    @property
     def cost(self) -> float | None:
         """Seconds spent once, before any architecture (condensing); None when unknown."""
 
@@ -31,8 +44,8 @@ class Estimator(Protocol):
     def identity(self) -> dict[str, str | int | float]:
         """What must be the same for scores to belong to one study."""
 
-    def __call__(self, build: Callable[[], nn.Module], seed: int) -> Scores:
-        """Score the network that `build` makes.
+    def __call__(self, candidate: Candidate, seed: int) -> Scores:
+        """Score an architecture.
 
         Raises:
             BrokenArchitecture: it has no score.

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,8 +10,9 @@ import torch
 from torch import nn
 
 from nasproxy.data import ImageSet, Normalisation
-from nasproxy.estimators.base import Scores
+from nasproxy.estimators.base import Candidate, Scores
 from nasproxy.runtime import seeded
+from nasproxy.size import count_macs, count_params
 from nasproxy.train import Recipe, check_network, evaluate_network, train
 
 
@@ -46,6 +46,7 @@ class TrainingEstimator:
 
     metric = "validation accuracy"
     seeded = True
+    needs_data = True
 
     @property
     def identity(self) -> dict[str, str | int | float]:
@@ -57,25 +58,29 @@ class TrainingEstimator:
         device = torch.device(self.device)
         return self.images.to(device), self.validation.to(device)
 
-    def fit(self, build: Callable[[], nn.Module], seed: int) -> tuple[nn.Module, float]:
+    def fit(self, candidate: Candidate, seed: int) -> tuple[nn.Module, float]:
         """Build and train a network; it comes with the mean loss of its last epoch, in nats."""
         images, validation = self._on_device
         with seeded(seed):
-            network = build().to(self.device)
+            network = candidate.build().to(self.device)
             check_network(network, self.normalisation(validation.images[:2]), self.num_classes)
             loss = train(
                 network, images, self.recipe, self.normalisation, flip=self.flip, seed=seed
             )
         return network, loss
 
-    def __call__(self, build: Callable[[], nn.Module], seed: int) -> Scores:
+    def __call__(self, candidate: Candidate, seed: int) -> Scores:
         start = time.perf_counter()
-        network, loss = self.fit(build, seed)
+        network, loss = self.fit(candidate, seed)
         evaluation = evaluate_network(network, self._on_device[1], self.normalisation)
+        seconds = time.perf_counter() - start
+        channels, height, width = self.validation.images.shape[1:]
+        input_shape = (channels, height, width)
         return {
             "score": evaluation.accuracy,
             "loss": evaluation.loss,
             "train_loss": loss,
-            "params": float(sum(p.numel() for p in network.parameters())),
-            "seconds": time.perf_counter() - start,
+            "params": float(count_params(network)),
+            "macs": float(count_macs(network, input_shape)),
+            "seconds": seconds,
         }

@@ -1,0 +1,164 @@
+"""The 15,625 cells of NAS-Bench-201 (Dong & Yang 2020, arXiv 2001.00326, section 2.1).
+
+A cell is a graph of four nodes; each of its six edges is one of five operations. The network is
+a 3x3 stem, three stages of N cells at widths C, 2C, 4C with residual blocks of stride 2 between
+them, and a linear layer. The published accuracies are of C=16, N=5; fewer channels and cells make
+the small copies that proxy training uses: ``nasbench201:C=8,N=1``.
+"""
+
+from typing import Any
+
+import optuna
+import torch
+from torch import Tensor, nn
+
+OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # (to, from), in the order Op0..Op5
+
+
+def build(
+    trial: optuna.trial.BaseTrial,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    C: int = 16,
+    N: int = 5,
+) -> nn.Module:
+    """The network of a trial for images (channels, H, W).
+
+    Args:
+        C: channels of the first stage.
+        N: cells per stage.
+    """
+    names = [trial.suggest_categorical(f"Op{i}", list(OPERATIONS)) for i in range(len(EDGES))]
+    return Network(names, input_shape[0], num_classes, C, N)
+
+
+def describe(params: dict[str, Any]) -> str:
+    """The benchmark's own string, such as ``|nor_conv_3x3~0|+|none~0|...``."""
+    nodes: list[str] = []
+    for node in (1, 2, 3):
+        terms = [f"{params[f'Op{i}']}~{j}" for i, (to, j) in enumerate(EDGES) if to == node]
+        nodes.append(f"|{'|'.join(terms)}|")
+    return "+".join(nodes)
+
+
+def canonical(params: dict[str, Any]) -> str:
+    """The same text for isomorphic cells, of which there are 6,466 (the paper, section 2.1).
+
+    Node by node, its inputs are written out and sorted: ``skip_connect`` is its source, and
+    ``none``, or anything that reads a node 1 where nothing arrives, is zero. As in the benchmark
+    a sum of two zeros is not simplified, so that a few cells that are equal count as two.
+    """
+    texts = ["0"]
+    for node in (1, 2, 3):
+        terms = []
+        for i, (to, source) in enumerate(EDGES):
+            operation = params[f"Op{i}"]
+            if to != node:
+                continue
+            if operation == "none" or texts[source] == "#":
+                terms.append("#")
+            elif operation == "skip_connect":
+                terms.append(texts[source])
+            else:
+                terms.append(f"({texts[source]})@{operation}")
+        texts.append("+".join(sorted(terms)))
+    return texts[-1]
+
+
+class Network(nn.Module):
+    """Stem, `cells` (residual blocks among them) and a linear layer."""
+
+    def __init__(
+        self, operations: list[str], channels: int, num_classes: int, C: int, N: int
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(channels, C, 3, padding=1, bias=False), nn.BatchNorm2d(C)
+        )
+        cells: list[nn.Module] = []
+        for stage in range(3):
+            width = C * 2**stage
+            if stage:
+                cells.append(Residual(width // 2, width))
+            cells += [Cell(operations, width) for _ in range(N)]
+        self.cells = nn.ModuleList(cells)
+        self.last = nn.Sequential(nn.BatchNorm2d(4 * C), nn.ReLU(inplace=True))
+        self.classifier = nn.Linear(4 * C, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits: (N, C, H, W) -> (N, classes)."""
+        features = self.stem(images)
+        for cell in self.cells:
+            features = cell(features)
+        logits: Tensor = self.classifier(self.last(features).mean((2, 3)))
+        return logits
+
+
+class Cell(nn.Module):
+    """Four nodes; each is the sum of its inputs, and the last is the output."""
+
+    def __init__(self, operations: list[str], width: int) -> None:
+        super().__init__()
+        self.edges = nn.ModuleList(_operation(name, width) for name in operations)
+        self.present = [i for i, name in enumerate(operations) if name != "none"]
+        self.used = used_edges(operations)
+
+    def forward(self, features: Tensor) -> Tensor:
+        # evaluation computes all that is there, since the published FLOPs count it
+        edges = self.used if self.training else self.present
+        nodes = [features]
+        for node in (1, 2, 3):
+            terms = [self.edges[i](nodes[EDGES[i][1]]) for i in edges if EDGES[i][0] == node]
+            # a Zero edge adds nothing, and a node without any other is zero
+            nodes.append(sum(terms[1:], terms[0]) if terms else torch.zeros_like(features))
+        return nodes[-1]
+
+
+def used_edges(operations: list[str]) -> list[int]:
+    """Edges that matter to the output; training has no use for the others."""
+    reached, used = {3}, []
+    for i in reversed(range(len(EDGES))):
+        to, source = EDGES[i]
+        if to in reached and operations[i] != "none":
+            used.append(i)
+            reached.add(source)
+    return used[::-1]
+
+
+class Zero(nn.Module):
+    """The operation ``none``, which a cell leaves out of its sums."""
+
+
+class Residual(nn.Module):
+    """Residual block of stride 2; its shortcut is a 2x2 average and a 1x1 convolution."""
+
+    def __init__(self, width_in: int, width: int) -> None:
+        super().__init__()
+        self.first = _conv(width_in, width, 3, stride=2)
+        self.second = _conv(width, width, 3)
+        self.shortcut = nn.Sequential(
+            nn.AvgPool2d(2, stride=2), nn.Conv2d(width_in, width, 1, bias=False)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        residual: Tensor = self.shortcut(features) + self.second(self.first(features))
+        return residual
+
+
+def _conv(width_in: int, width: int, kernel: int, stride: int = 1) -> nn.Module:
+    return nn.Sequential(
+        nn.ReLU(),  # not in place: the node it reads has other readers
+        nn.Conv2d(width_in, width, kernel, stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(width),
+    )
+
+
+def _operation(name: str, width: int) -> nn.Module:
+    if name == "none":
+        return Zero()
+    if name == "skip_connect":
+        return nn.Identity()
+    if name == "avg_pool_3x3":
+        return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+    return _conv(width, width, int(name[-1]))

@@ -1,0 +1,108 @@
+"""Look-ups, sizes, and cells that compute the same."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+import nasproxy
+from nasproxy import UserError, rank
+from nasproxy.study import scored
+from search_spaces import nasbench201
+
+from .conftest import QUICK
+from .test_spaces import TABLE, needs_table
+
+
+@pytest.fixture
+def table(tiny_space, tmp_path: Path) -> Path:
+    keys = [a.key for a in tiny_space.enumerate((1, 8, 8), 3) if a.error is None]
+    lines = ["arch,accuracy,note"] + [f"{key},{i / 10},x" for i, key in enumerate(keys[:-1])]
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join([*lines, f"{keys[-1]},,x"]) + "\n")
+    return path
+
+
+def test_a_table_is_looked_up(tiny_space, table: Path) -> None:
+    study = rank(tiny_space, f"table:{table}:accuracy", sampler="all")
+    assert sorted(t.value for t in scored(study)) == [0.0, 0.1, 0.2, 0.3]
+    (blank,) = [t for t in study.trials if "broken" in t.user_attrs]
+    assert blank.state is TrialState.PRUNED
+    assert "has no number for" in blank.user_attrs["broken"]
+    packed = table.with_suffix(".csv.gz")
+    packed.write_bytes(gzip.compress(table.read_bytes()))
+    again = rank(tiny_space, f"table:{packed}:accuracy", sampler="all")
+    assert [t.value for t in again.trials] == [t.value for t in study.trials]
+
+
+def test_a_row_that_is_not_there_is_recorded(tiny_space, table: Path) -> None:
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join(lines[:1] + lines[2:]) + "\n")
+    study = rank(tiny_space, f"table:{table}:accuracy", sampler="all")
+    reasons = [t.user_attrs["broken"] for t in study.trials if "broken" in t.user_attrs]
+    assert any("has no row" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "message"),
+    [
+        (None, "accuracy", "no such table"),
+        ("arch,accuracy\na,1\n", "acuracy", "did you mean 'accuracy'"),
+        ("name,accuracy\na,1\n", "accuracy", "expected a column named arch"),
+        ("arch,accuracy\na,1\na,2\n", "accuracy", "has a twice"),
+        ("arch,accuracy\na,x\n", "accuracy", "holds no numbers"),
+        ("", "accuracy", "has no column"),
+        (b"\xff\xfe\x00arch", "accuracy", "not a readable CSV"),
+        (b"\x1f\x8b broken", "accuracy", "not a readable CSV"),
+    ],
+)
+def test_bad_tables(tiny_space, tmp_path: Path, text, column: str, message: str) -> None:
+    path = tmp_path / "t.csv"
+    if text is not None:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match=message):
+        rank(tiny_space, f"table:{path}:{column}", trials=2)
+
+
+def test_flops_of_a_linear_network(tiny_space, data) -> None:
+    study = rank(tiny_space, "flops", data=data, sampler="all")
+    trial = next(t for t in scored(study) if t.params == {"width": 8, "kind": "plain"})
+    assert trial.value == 64 * 8 + 8 * 3
+
+
+def test_isomorphic_cells_are_trained_once(data) -> None:
+    """Two names for one cell: the second takes the first one's score."""
+    space = nasproxy.load_space("nasbench201:C=4,N=1")
+    none = dict.fromkeys((f"Op{i}" for i in range(6)), "none")
+    one = {**none, "Op3": "nor_conv_3x3"}
+    two = {**none, "Op0": "skip_connect", "Op4": "nor_conv_3x3", "Op1": "none"}
+    assert nasbench201.canonical(one) != nasbench201.canonical(none)
+    plan = [a for a in space.sample(1, 0, data.input_shape, 3)]
+    plan = [
+        type(plan[0])(p, plan[0].distributions, space.key(p), canonical=space.canonical(p))
+        for p in (one, two, {**two, "Op1": "none", "Op2": "none"})
+    ]
+    plan[1] = type(plan[0])(
+        plan[1].params, plan[0].distributions, plan[1].key, canonical=plan[0].canonical
+    )
+    study = rank(space, "full", data=data, like=plan, recipe=QUICK, jobs=1)
+    first, *rest = scored(study)
+    (twin,) = [t for t in rest if "twin" in t.user_attrs]
+    assert twin.user_attrs["twin"] == first.user_attrs["architecture"]
+    assert twin.value == first.value
+    assert twin.user_attrs["loss"] == first.user_attrs["loss"]
+    every = rank(space, "full", data=data, like=plan, recipe=QUICK, jobs=1, train_twins=True)
+    assert not [t for t in every.trials if "twin" in t.user_attrs]
+
+
+@needs_table
+def test_the_published_table_is_a_truth() -> None:
+    space = nasproxy.load_space("nasbench201")
+    truth = rank(space, f"table:{TABLE}:cifar10_test_acc", trials=200)
+    params = rank(space, f"table:{TABLE}:params_m", like=truth)
+    again = rank(space, f"table:{TABLE}:cifar10_test_acc_e12", like=truth)
+    report = nasproxy.correlate(truth, [params, again])
+    assert report.n == 200
+    assert 0.6 < report.rankings[0].spearman < 0.85  # .753 over all
+    assert 0.78 < report.rankings[1].spearman < 0.94  # .871 over all
