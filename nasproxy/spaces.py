@@ -149,6 +149,9 @@ class Space:
         input_shape: tuple[int, int, int],
         num_classes: int,
     ) -> None:
+        if self.max_params is None and self.max_macs is None and hasattr(self.module, "suggest"):
+            self.module.suggest(trial)  # a space whose every choice is valid may offer this
+            return
         network = self.module.build(trial, input_shape, num_classes, **self.options)
         if self.max_params is not None and (params := count_params(network)) > self.max_params:
             raise BrokenArchitecture(f"over budget: {params} parameters")

@@ -29,8 +29,12 @@ def build(
         C: channels of the first stage.
         N: cells per stage.
     """
-    names = [trial.suggest_categorical(f"Op{i}", list(OPERATIONS)) for i in range(len(EDGES))]
-    return Network(names, input_shape[0], num_classes, C, N)
+    return Network(suggest(trial), input_shape[0], num_classes, C, N)
+
+
+def suggest(trial: optuna.trial.BaseTrial) -> list[str]:
+    """The six operations of a trial: drawing alone, where a thousand networks would take long."""
+    return [trial.suggest_categorical(f"Op{i}", list(OPERATIONS)) for i in range(len(EDGES))]
 
 
 def describe(params: dict[str, Any]) -> str:
