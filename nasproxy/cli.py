@@ -216,12 +216,16 @@ class CorrelateCommand:
         truth: name of the study of the truth.
         study: name of a ranking; give it once for each.
         storage: URL of the Optuna storage that holds them all.
+        combine: rankings to combine by rank, as A,B; give it once for each combination.
+        combination: log (sum of the logarithms of ranks) or mean (of ranks).
         out: folder for report.json, report.md and figures.
         seed: of the bootstrap.
     """
 
     truth: str
     study: list[str]
+    combine: list[str] | None = None
+    combination: str = "log"
     storage: str = DEFAULT_STORAGE
     out: str | None = None
     seed: int = 0
@@ -229,9 +233,12 @@ class CorrelateCommand:
 
 def correlate_command(options: CorrelateCommand) -> "Answer":
     storage = open_storage(options.storage, must_exist=True)
-    truth = load_study(options.truth, storage)
     report = correlate(
-        truth, [load_study(name, storage) for name in options.study], seed=options.seed
+        load_study(options.truth, storage),
+        [load_study(name, storage) for name in options.study],
+        combine=[names.split(",") for names in options.combine or ()],
+        combination=options.combination,
+        seed=options.seed,
     )
     if options.out:
         make_folder(Path(options.out))
@@ -342,11 +349,14 @@ def _command_parser(command: Command) -> jsonargparse.ArgumentParser:
     fields = dataclasses.fields(command.options)
     helps = _field_helps(command.options)
     flags = {field.name for field in fields if field.type in (bool, "bool")}
-    lists = {field.name for field in fields if str(field.type).startswith("list")}
+    lists = {f.name: f.default for f in fields if str(f.type).startswith("list")}
     for name in command.positional:
         parser.add_argument(name, type=str, help=helps[name])
-    for name in lists:
-        parser.add_argument(f"--{name}", type=str, action="append", required=True, help=helps[name])
+    for name, default in lists.items():
+        needed = default is dataclasses.MISSING
+        parser.add_argument(
+            f"--{name}", type=str, action="append", required=needed, help=helps[name]
+        )
     skip: set[str | int] = {*command.positional, *flags, *lists}
     parser.add_class_arguments(command.options, skip=skip, as_group=False)
     for name in sorted(flags):

@@ -1,69 +1,16 @@
-"""How far a ranking can be trusted: studies joined on the architecture, correlated with truth."""
+"""How far a ranking can be trusted: the report, in words, tables, figures and JSON."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
-from optuna.trial import FrozenTrial, TrialState
 
-from nasproxy.correlation import (
-    Array,
-    bootstrap_spearman,
-    kendall,
-    percentile_interval,
-    regret,
-    spearman,
-    top,
-)
+from nasproxy.comparison import Join, Ranking, finite, rank_all
+from nasproxy.correlation import resample_count
 from nasproxy.errors import UserError
 from nasproxy.files import write_atomically, write_json, write_text
-from nasproxy.study import UNBIASED
-
-RESAMPLES = 2000
-TOP = 0.2  # the share of architectures, best by truth, within which rankings are compared again
-_MIDDLE = 3  # fewest architectures that a correlation is computed for
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """One study beside the truth, over the architectures that both have.
-
-    Attributes:
-        study: its name.
-        estimator: what gave the scores.
-        n: architectures compared.
-        broken: how many of them have no score here; they rank last.
-        spearman: rho with the truth, None where one side is constant; so for the others.
-        spearman_ci: its 95% percentile bootstrap interval over architectures.
-        kendall: tau-b with the truth.
-        spearman_top20: rho among the 20% best by truth.
-        regret: best truth minus the truth of this ranking's first, in units of the truth.
-        difference: rho minus that of each other ranking, by study name, with the interval from
-            paired resamples: {"value": ..., "ci": [lo, hi]}.
-        seconds_per_architecture: mean over architectures, all seeds together.
-        seconds_once: spent before any architecture (condensing), None when unknown.
-        speedup: seconds per architecture of the truth over those of this ranking.
-        break_even: architectures after which `seconds_once` has been earned back.
-    """
-
-    study: str
-    estimator: str
-    n: int
-    broken: int
-    spearman: float | None
-    spearman_ci: tuple[float | None, float | None]
-    kendall: float | None
-    spearman_top20: float | None
-    regret: float | None
-    difference: dict[str, Any]
-    seconds_per_architecture: float | None
-    seconds_once: float | None
-    speedup: float | None
-    break_even: int | None
 
 
 @dataclass(frozen=True)
@@ -76,7 +23,11 @@ class Report:
         metric: what the truth measures.
         n: architectures that the truth and all rankings have in common.
         drawn: how they were drawn, ``uniform`` or ``all``.
-        rankings: in the order given.
+        truth_seconds_per_architecture: mean, all seeds together; None when unknown.
+        ceiling: Spearman of one truth training with another, ``{"seeds", "spearman",
+            "spearman_top20"}``; None where the truth has one seed.
+        rankings: in the order given, then the combined ones.
+        pareto: architectures that no other beats in truth and cost, by cost: ``params``, ``macs``.
         provenance: identity, versions and hardware of the truth.
         points: per architecture its key, truth and scores (None: no score), for figures.
     """
@@ -87,7 +38,9 @@ class Report:
     n: int
     drawn: str
     truth_seconds_per_architecture: float | None
+    ceiling: dict[str, float | int] | None
     rankings: tuple[Ranking, ...]
+    pareto: dict[str, list[dict[str, Any]]]
     provenance: dict[str, Any]
     points: tuple[dict[str, Any], ...]
 
@@ -102,6 +55,10 @@ class Report:
         """The report in Markdown, with links to figures in the same folder."""
         lines = ["# How far the rankings can be trusted", "", *_headline(self), "", *_table(self)]
         lines += ["", *(f"- {line}" for line in _findings(self)), ""]
+        lines += ["## Among the best", "", *_subset_table(self), ""]
+        lines += ["## What training the first k in full finds", "", *_at_k_table(self), ""]
+        for cost, front in self.pareto.items():
+            lines += [f"## Best for its {cost}", "", *_pareto_table(cost, front), ""]
         for name in figures:
             lines += [f"![{Path(name).stem.replace('_', ' ')}]({name})", ""]
         lines += ["## Made with", ""]
@@ -123,7 +80,14 @@ class Report:
         write_text(folder / "report.md", self.to_markdown(list(figures)))
 
 
-def correlate(truth: optuna.Study, rankings: Sequence[optuna.Study], *, seed: int = 0) -> Report:
+def correlate(
+    truth: optuna.Study,
+    rankings: Sequence[optuna.Study],
+    *,
+    combine: Sequence[Sequence[str]] = (),
+    combination: str = "log",
+    seed: int = 0,
+) -> Report:
     """Correlate rankings with the study named as truth.
 
     Only architectures drawn without regard to a score count, and of these the ones that every
@@ -133,6 +97,8 @@ def correlate(truth: optuna.Study, rankings: Sequence[optuna.Study], *, seed: in
     Args:
         truth: such as full-data training.
         rankings: one study or more.
+        combine: names of rankings to combine by rank; each combination is a ranking too.
+        combination: ``log`` (sum of the logarithms of ranks) or ``mean`` (of ranks).
         seed: of the bootstrap.
 
     Raises:
@@ -141,186 +107,107 @@ def correlate(truth: optuna.Study, rankings: Sequence[optuna.Study], *, seed: in
     """
     if not rankings:
         raise UserError("correlate needs one ranking or more beside the truth")
-    for study in rankings:
-        _require_comparable(truth, study)
-    columns = [_values(study) for study in (truth, *rankings)]
-    keys = [key for key in columns[0] if all(key in column for column in columns)]
-    if len(keys) < _MIDDLE:
-        raise UserError(
-            f"studies {', '.join(s.study_name for s in (truth, *rankings))} have {len(keys)} "
-            f"uniformly drawn architectures in common, {_MIDDLE} is the least; score the same "
-            "ones with --like"
-        )
-    table = np.array([[column[key] for key in keys] for column in columns])
-    resampled = bootstrap_spearman(table[0], table[1:], RESAMPLES, seed)
-    names = [study.study_name for study in rankings]
-    truth_seconds = _mean_seconds(truth, keys)
-    made = []
-    for number, study in enumerate(rankings):
-        versus = {
-            name: resampled[number] - resampled[other]
-            for other, name in enumerate(names)
-            if other != number
-        }
-        scores = table[1 + number]
-        seconds = _mean_seconds(study, keys)
-        made.append(
-            _ranking(study, table[0], scores, resampled[number], versus, seconds, truth_seconds)
-        )
-    rhos = {ranking.study: ranking.spearman for ranking in made}
-    for ranking in made:
-        for name, entry in ranking.difference.items():
-            entry["value"] = _minus(ranking.spearman, rhos[name])
-    drawn = {t.user_attrs["drawn"] for t in _unbiased(truth) if _key(t) in set(keys)}
+    if combination not in ("log", "mean"):
+        raise UserError(f"expected combination log or mean, got {combination!r}")
+    join = Join(truth, rankings)
+    columns = [*join.columns, *(join.combined(names, combination) for names in combine)]
+    names = [column.name for column in columns]
+    resamples = resample_count(len(join.keys))
     return Report(
         truth=truth.study_name,
-        truth_estimator=_estimator(truth),
+        truth_estimator=join.truth.estimator,
         metric=(truth.metric_names or ["score"])[0],
-        n=len(keys),
-        drawn="all" if drawn == {"all"} else "uniform",
-        truth_seconds_per_architecture=truth_seconds,
-        rankings=tuple(made),
+        n=len(join.keys),
+        drawn=join.drawn,
+        truth_seconds_per_architecture=join.truth.seconds,
+        ceiling=join.ceiling(),
+        rankings=rank_all(join.truth, columns, seed),
+        pareto=join.pareto(),
         provenance={
             **truth.user_attrs,
-            "bootstrap": f"percentile, {RESAMPLES} resamples of architectures, seed {seed}",
+            "bootstrap": f"percentile, {resamples} resamples of architectures, seed {seed}",
         },
         points=tuple(
-            {"architecture": key, "truth": _finite(column[0])}
-            | {name: _finite(score) for name, score in zip(names, column[1:], strict=True)}
-            for key, column in zip(keys, table.T, strict=True)
+            {"architecture": key, "truth": finite(join.truth.scores[i])}
+            | {name: finite(c.scores[i]) for name, c in zip(names, columns, strict=True)}
+            for i, key in enumerate(join.keys)
         ),
     )
-
-
-def _ranking(
-    study: optuna.Study,
-    truth: Array,
-    scores: Array,
-    resampled: Array,
-    versus: dict[str, Array],
-    seconds: float | None,
-    truth_seconds: float | None,
-) -> Ranking:
-    best = top(truth, TOP)
-    once = study.user_attrs.get("cost")
-    speedup = break_even = None
-    if seconds and truth_seconds:
-        speedup = truth_seconds / seconds
-        if once is not None and truth_seconds > seconds:
-            break_even = math.ceil(once / (truth_seconds - seconds))
-    return Ranking(
-        study=study.study_name,
-        estimator=_estimator(study),
-        n=len(truth),
-        broken=int(np.isneginf(scores).sum()),
-        spearman=_finite(spearman(truth, scores)),
-        spearman_ci=_interval(resampled),
-        kendall=_finite(kendall(truth, scores)),
-        spearman_top20=_finite(spearman(truth[best], scores[best])),
-        regret=_finite(regret(truth, scores)),
-        difference={name: {"value": None, "ci": _interval(d)} for name, d in versus.items()},
-        seconds_per_architecture=seconds,
-        seconds_once=once,
-        speedup=speedup,
-        break_even=break_even,
-    )
-
-
-def _require_comparable(truth: optuna.Study, study: optuna.Study) -> None:
-    for key in ("space_sha256", "dataset_digest"):
-        here, there = truth.user_attrs.get(key), study.user_attrs.get(key)
-        if here is not None and there is not None and here != there:
-            raise UserError(
-                f"studies {truth.study_name!r} and {study.study_name!r} can't be compared: "
-                f"{key} is {here} and {there}"
-            )
-
-
-def _unbiased(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials that a correlation may use: drawn blindly, buildable, with a score or broken."""
-    states = (TrialState.COMPLETE, TrialState.PRUNED)
-    return [
-        trial
-        for trial in study.get_trials(deepcopy=False, states=states)
-        if trial.user_attrs.get("drawn") in UNBIASED
-        and (trial.state is TrialState.COMPLETE or "broken" in trial.user_attrs)
-    ]
-
-
-def _key(trial: FrozenTrial) -> str:
-    return str(trial.user_attrs["architecture"])
-
-
-def _values(study: optuna.Study) -> dict[str, float]:
-    """Scores by architecture, minus infinity for the broken."""
-    return {
-        _key(trial): -math.inf if trial.state is TrialState.PRUNED else float(trial.value or 0)
-        for trial in _unbiased(study)
-    }
-
-
-def _mean_seconds(study: optuna.Study, keys: Sequence[str]) -> float | None:
-    """Mean time of an architecture, all its seeds together."""
-    wanted, seeds = set(keys), study.user_attrs.get("seeds", 1)
-    seconds = [
-        trial.user_attrs["seconds"] * seeds
-        for trial in _unbiased(study)
-        if _key(trial) in wanted and "seconds" in trial.user_attrs
-    ]
-    return sum(seconds) / len(seconds) if seconds else None
-
-
-def _estimator(study: optuna.Study) -> str:
-    return str(study.user_attrs.get("estimator", study.study_name))
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def _interval(samples: Array) -> tuple[float | None, float | None]:
-    low, high = percentile_interval(samples)
-    return _finite(low), _finite(high)
-
-
-def _minus(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else a - b
 
 
 def _headline(report: Report) -> list[str]:
     how = "all of the space" if report.drawn == "all" else "drawn uniformly"
     seconds = _number(report.truth_seconds_per_architecture, ".2f")
-    return [
+    said = [
         f"{report.n} architectures, {how}. Truth: {report.truth} "
         f"({report.metric}, {seconds} s per architecture)."
     ]
+    if report.ceiling:
+        said.append(
+            f"One training of the truth against another: Spearman "
+            f"{report.ceiling['spearman']:.3f}, among the best 20% "
+            f"{report.ceiling['spearman_top20']:.2f}; about the most that a ranking can reach."
+        )
+    return said
 
 
 def _table(report: Report) -> list[str]:
     """The figures as an aligned Markdown table."""
-    rows = [
-        ["ranking", "Spearman", "95% interval", "Kendall", "top 20%", "regret", "s/arch", "s once"]
-    ]
+    header = ["ranking", "Spearman", "95% interval", "Kendall", "top 20%", "regret"]
+    rows = [[*header, "s/arch", "s once"]]
     for r in report.rankings:
-        low, high = (_number(x, ".2f") for x in r.spearman_ci)
         rows.append(
             [
                 r.study,
                 _number(r.spearman, ".3f"),
-                f"[{low}, {high}]",
+                _range(r.spearman_ci),
                 _number(r.kendall, ".3f"),
                 _number(r.spearman_top20, ".2f"),
-                _number(r.regret, ".4f"),
+                _number(r.regret, ".4g"),
                 _number(r.seconds_per_architecture, ".3g"),
                 _number(r.seconds_once, ".1f"),
             ]
         )
+    return _aligned(rows)
+
+
+def _subset_table(report: Report) -> list[str]:
+    rows = [["ranking", "best by", "share", "n", "Spearman", "95% interval", "Kendall"]]
+    for r in report.rankings:
+        for s in r.subsets:
+            rho, tau = _number(s.spearman, ".2f"), _number(s.kendall, ".2f")
+            share = f"{s.fraction:.0%}"
+            rows.append([r.study, s.by, share, str(s.n), rho, _range(s.spearman_ci), tau])
+    return _aligned(rows)
+
+
+def _at_k_table(report: Report) -> list[str]:
+    rows = [["ranking", "k", "overlap with the truth's k", "best rank found", "regret"]]
+    for r in report.rankings:
+        for a in r.at_k:
+            found = [f"{a.overlap:.0%}", str(a.best_rank), _number(a.regret, ".4g")]
+            rows.append([r.study, str(a.k), *found])
+    return _aligned(rows)
+
+
+def _pareto_table(cost: str, front: Sequence[dict[str, Any]]) -> list[str]:
+    rows = [[cost, "truth", "architecture"]]
+    return _aligned(
+        rows + [[f"{p[cost]:.4g}", f"{p['truth']:.4g}", f"`{p['architecture']}`"] for p in front]
+    )
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
         for row in rows
     ]
     return [lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]]
+
+
+def _range(ends: tuple[float | None, float | None]) -> str:
+    return f"[{_number(ends[0], '.2f')}, {_number(ends[1], '.2f')}]"
 
 
 def _findings(report: Report) -> list[str]:

@@ -118,7 +118,12 @@ def rank(
         identity |= {"dataset": data.name, "dataset_digest": data.digest}
     shape, classes = (data.input_shape, data.num_classes) if data else _ANY_IMAGES
     where = pick_device(device)
-    record = {"versions": versions(), "hardware": hardware(where), "cost": estimator.cost}
+    record = {
+        "kind": estimator.kind,
+        "cost": estimator.cost,
+        "hardware": hardware(where),
+        "versions": versions(),
+    }
     opened = open_storage(storage) if isinstance(storage, str | None) else storage
     made = open_study(study, opened, identity, record, estimator.metric)
     jobs = 1 if jobs is None and (where.type == "cuda" or not estimator.seeded) else jobs

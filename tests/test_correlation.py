@@ -5,8 +5,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from nasproxy.correlation import (
+    best_rank,
     bootstrap_spearman,
+    combine,
     kendall,
+    overlap,
+    pareto_front,
     percentile_interval,
     regret,
     spearman,
@@ -91,3 +95,29 @@ def test_top_and_regret() -> None:
     assert top(values, 0.01).tolist() == [1, 3]
     assert regret(values, np.array([0.0, 0, 1, 0, 0])) == pytest.approx(0.4)
     assert regret(values, np.array([1.0, 1, 0, 0, 0])) == pytest.approx(0.4)  # a tie: the mean
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30))
+def test_the_pareto_front_is_what_nothing_beats(points: list[tuple[int, int]]) -> None:
+    value, cost = np.array(points, float).T
+    front = {(value[i], cost[i]) for i in pareto_front(value, cost)}
+    slow = {
+        (v, c)
+        for v, c in points
+        if not any(w >= v and d <= c and (w, d) != (v, c) for w, d in points)
+    }
+    assert front == slow
+
+
+def test_combining_with_itself_changes_nothing() -> None:
+    a = np.random.default_rng(0).normal(size=40)
+    for how in ("log", "mean"):
+        assert spearman(combine(np.stack([a, a]), how), a) == pytest.approx(1)
+    assert combine(np.array([[1.0, 2.0], [1.0, 2.0]])).tolist() == [2 * np.log(0.5), 0.0]
+
+
+def test_overlap_and_best_rank() -> None:
+    truth, score = np.array([5.0, 4, 3, 2, 1]), np.array([1.0, 4, 5, 3, 2])
+    assert overlap(truth, score, 2) == 0.5
+    assert best_rank(truth, score, 1) == 3
+    assert best_rank(truth, score, 2) == 2

@@ -78,7 +78,7 @@ def test_isomorphic_cells_are_trained_once(data) -> None:
     one = {**none, "Op3": "nor_conv_3x3"}
     two = {**none, "Op0": "skip_connect", "Op4": "nor_conv_3x3", "Op1": "none"}
     assert nasbench201.canonical(one) != nasbench201.canonical(none)
-    plan = [a for a in space.sample(1, 0, data.input_shape, 3)]
+    plan = space.sample(1, 0, data.input_shape, 3)
     plan = [
         type(plan[0])(p, plan[0].distributions, space.key(p), canonical=space.canonical(p))
         for p in (one, two, {**two, "Op1": "none", "Op2": "none"})

@@ -33,6 +33,7 @@ ORDER = [
     "storage",
     "study",
     "correlation",
+    "comparison",
     "figures",
     "report",
     "run",

@@ -162,3 +162,74 @@ def test_many_architectures(values) -> None:
     )
     low, high = report.rankings[0].spearman_ci
     assert high - low < 0.06
+
+
+def test_among_the_best_and_at_k(report: Report, values) -> None:
+    truth, good, _ = values
+    ranking = report.rankings[0]
+    for subset in ranking.subsets:
+        of = truth if subset.by == "truth" else good
+        index = np.argsort(-of)[: subset.n]
+        assert subset.n == max(2, round(subset.fraction * N))
+        expected = stats.spearmanr(truth[index], good[index]).statistic
+        assert subset.spearman == pytest.approx(expected)
+    for at in ranking.at_k:
+        first, best = set(np.argsort(-good)[: at.k]), set(np.argsort(-truth)[: at.k])
+        assert at.overlap == len(first & best) / at.k
+        assert at.regret == pytest.approx(truth.max() - truth[list(first)].max())
+        assert at.best_rank == 1 + (truth > truth[list(first)].max()).sum()
+
+
+def test_kendalls_interval_holds_it(report: Report) -> None:
+    low, high = report.rankings[0].kendall_ci
+    assert low < report.rankings[0].kendall < high
+    assert high - low < 0.3
+
+
+def test_combined_rankings(values) -> None:
+    truth, good, noise = (dict(enumerate(v.tolist())) for v in values)
+    studies = [make_study("good", good, cost=90.0), make_study("noise", noise, seconds=2.0)]
+    for how in ("log", "mean"):
+        report = correlate(
+            make_study("t", truth), studies, combine=[["good", "noise"]], combination=how
+        )
+        both = report.rankings[2]
+        ranks = [stats.rankdata(v) for v in values[1:]]
+        score = sum(np.log(r / N) for r in ranks) if how == "log" else sum(ranks)
+        assert both.study == "good+noise"
+        assert both.kind == "combined"
+        assert both.spearman == pytest.approx(stats.spearmanr(values[0], score).statistic)
+        assert both.seconds_per_architecture == pytest.approx(3.0)
+        assert both.seconds_once == 90
+    with pytest.raises(UserError, match="can't combine 'godo'"):
+        correlate(make_study("t", truth), studies, combine=[["godo"]])
+    with pytest.raises(UserError, match="expected combination log or mean"):
+        correlate(make_study("t", truth), studies, combination="sum")
+
+
+def test_the_ceiling_is_seed_against_seed(values) -> None:
+    truth, good, _ = values
+    study = make_study("t", dict(enumerate(truth.tolist())), seeds=3)
+    noisy = truth + np.random.default_rng(3).normal(size=(3, N))
+    for trial in study.get_trials(deepcopy=False):
+        for k in range(3):
+            value = float(noisy[k, trial.number])
+            trial.user_attrs[f"score_seed{k}"] = value
+    report = correlate(study, [make_study("g", dict(enumerate(good.tolist())))])
+    pairs = [stats.spearmanr(noisy[a], noisy[b]).statistic for a, b in ((0, 1), (0, 2), (1, 2))]
+    assert report.ceiling == {
+        "seeds": 3,
+        "spearman": pytest.approx(np.mean(pairs)),
+        "spearman_top20": pytest.approx(report.ceiling["spearman_top20"]),
+    }
+    assert "about the most that a ranking can reach" in str(report)
+
+
+def test_a_score_made_of_components_is_combined_here(values) -> None:
+    truth, good, noise = values
+    study = make_study("az", dict.fromkeys(range(N), 0.0), components="a,b")
+    for trial in study.get_trials(deepcopy=False):
+        trial.user_attrs["a"], trial.user_attrs["b"] = good[trial.number], noise[trial.number]
+    report = correlate(make_study("t", dict(enumerate(truth.tolist()))), [study])
+    score = sum(np.log(stats.rankdata(v) / N) for v in (good, noise))
+    assert report.rankings[0].spearman == pytest.approx(stats.spearmanr(truth, score).statistic)

@@ -26,6 +26,7 @@ class Estimator:
 
     name: str = "made"
     metric: str = "score"
+    kind: str = "proxy"
     seeded: bool = True
     cost: float = 0.0
     needs_data: bool = True

@@ -93,6 +93,7 @@ def _trained(
         num_classes=data.num_classes,
         flip=data.flip,
         device=device,
+        kind="full" if proxy is None else "proxy",
         cost=0.0 if proxy is None else proxy.seconds,
     )
 

@@ -25,6 +25,10 @@ class Estimator(Protocol):
         """Short, for tables: ``dm:ipc=10``, ``full:epochs=2``, ``params``."""
 
     @property
+    def kind(self) -> str:
+        """``free``, ``proxy``, ``full`` or ``table``: what a report files it under."""
+
+    @property
     def metric(self) -> str:
         """What `score` measures, such as ``validation accuracy``."""
 

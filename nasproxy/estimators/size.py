@@ -20,6 +20,7 @@ class SizeEstimator:
     name: str
     input_shape: tuple[int, int, int]
 
+    kind = "free"
     seeded = False
     needs_data = True  # the image's shape and the number of classes
     cost = 0.0

@@ -29,6 +29,7 @@ class TableEstimator:
     digest: str
     values: dict[str, float] = field(repr=False)
 
+    kind = "table"
     seeded = False
     needs_data = False
     cost = 0.0

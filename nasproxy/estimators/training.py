@@ -30,6 +30,7 @@ class TrainingEstimator:
         num_classes: outputs that the network must have.
         flip: whether mirror images keep their class.
         device: where to train.
+        kind: see `Estimator`.
         cost: see `Estimator`.
     """
 
@@ -42,6 +43,7 @@ class TrainingEstimator:
     num_classes: int
     flip: bool
     device: str
+    kind: str = "proxy"
     cost: float | None = 0.0
 
     metric = "validation accuracy"

@@ -1,0 +1,355 @@
+"""Studies joined on the architecture, and each ranking's figures beside the truth."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from nasproxy.correlation import (
+    Array,
+    best_first,
+    best_rank,
+    bootstrap_kendall,
+    bootstrap_spearman,
+    combine,
+    kendall,
+    overlap,
+    pareto_front,
+    percentile_interval,
+    regret,
+    resample_count,
+    spearman,
+    top,
+)
+from nasproxy.errors import UserError
+from nasproxy.study import UNBIASED
+
+FRACTIONS = (0.2, 0.1, 0.05)  # shares of the best within which rankings are compared again
+KS = (1, 5, 10)  # how many of a ranking's first might be trained in full
+LEAST = 3  # fewest architectures that a correlation is computed for
+Interval = tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The same figures among the best alone, where a search is decided.
+
+    Attributes:
+        by: ``truth`` or ``score``, whose best these are.
+        fraction: of the architectures.
+        n: how many that is.
+    """
+
+    by: str
+    fraction: float
+    n: int
+    spearman: float | None
+    spearman_ci: Interval
+    kendall: float | None
+
+
+@dataclass(frozen=True)
+class AtK:
+    """What training the ranking's first k in full finds.
+
+    Attributes:
+        k: how many.
+        overlap: share of the truth's first k that are among them.
+        best_rank: place of the best of them by truth, 1 is first.
+        regret: best truth minus the best truth among them.
+    """
+
+    k: int
+    overlap: float
+    best_rank: int
+    regret: float | None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One ranking beside the truth, over the architectures that all studies have.
+
+    Attributes:
+        study: its name.
+        estimator: what gave the scores.
+        kind: ``free``, ``proxy``, ``full``, ``table`` or ``combined``.
+        n: architectures compared.
+        broken: how many of them have no score here; they rank last.
+        spearman: rho with the truth, None where one side is constant; so for the others.
+        spearman_ci: its 95% percentile bootstrap interval over architectures.
+        kendall, kendall_ci: tau-b with the truth, likewise.
+        spearman_top20: rho among the 20% best by truth.
+        subsets: the same among the best 20, 10 and 5%, by truth and by score.
+        regret: best truth minus the truth of this ranking's first, in units of the truth.
+        at_k: what training its first 1, 5 and 10 in full finds.
+        difference: rho minus that of each other ranking, by study name, with the interval from
+            paired resamples: {"value": ..., "ci": [lo, hi]}.
+        seconds_per_architecture: mean over architectures, all seeds together.
+        seconds_once: spent before any architecture (condensing), None when unknown.
+        speedup: seconds per architecture of the truth over those of this ranking.
+        break_even: architectures after which `seconds_once` has been earned back.
+    """
+
+    study: str
+    estimator: str
+    kind: str
+    n: int
+    broken: int
+    spearman: float | None
+    spearman_ci: Interval
+    kendall: float | None
+    kendall_ci: Interval
+    spearman_top20: float | None
+    subsets: tuple[Subset, ...]
+    regret: float | None
+    at_k: tuple[AtK, ...]
+    difference: dict[str, Any]
+    seconds_per_architecture: float | None
+    seconds_once: float | None
+    speedup: float | None
+    break_even: int | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One study's scores of the compared architectures.
+
+    Attributes:
+        scores: (n,), minus infinity for the broken.
+        seconds: mean per architecture, all seeds together; None when unknown.
+        once: seconds before any architecture; None when unknown.
+    """
+
+    name: str
+    estimator: str
+    kind: str
+    scores: Array
+    seconds: float | None
+    once: float | None
+
+
+class Join:
+    """The architectures that may be compared, and each study's scores of them."""
+
+    def __init__(self, truth: optuna.Study, rankings: Sequence[optuna.Study]) -> None:
+        for study in rankings:
+            _require_comparable(truth, study)
+        self.studies = [truth, *rankings]
+        found = [{_key(t): t for t in unbiased_trials(study)} for study in self.studies]
+        self.keys = [key for key in found[0] if all(key in trials for trials in found)]
+        if len(self.keys) < LEAST:
+            raise UserError(
+                f"studies {', '.join(s.study_name for s in self.studies)} have {len(self.keys)} "
+                f"uniformly drawn architectures in common, {LEAST} is the least; score the same "
+                "ones with --like"
+            )
+        self.trials = [[trials[key] for key in self.keys] for trials in found]
+        self.truth, *self.columns = (
+            _column(study, trials) for study, trials in zip(self.studies, self.trials, strict=True)
+        )
+
+    @cached_property
+    def drawn(self) -> str:
+        """``all`` if the architectures are the whole space, else ``uniform``."""
+        return "all" if {t.user_attrs["drawn"] for t in self.trials[0]} == {"all"} else "uniform"
+
+    def combined(self, names: Sequence[str], how: str) -> Column:
+        """A column that combines the rankings of these names.
+
+        Raises:
+            UserError: a name is not among the rankings.
+        """
+        by_name = {column.name: column for column in self.columns}
+        for name in names:
+            if name not in by_name:
+                raise UserError(f"can't combine {name!r}: it is not among {', '.join(by_name)}")
+        parts = [by_name[name] for name in names]
+        return Column(
+            name="+".join(names),
+            estimator=f"{how}-rank of {', '.join(names)}",
+            kind="combined",
+            scores=combine(np.stack([part.scores for part in parts]), how),
+            seconds=_sum([part.seconds for part in parts]),
+            once=_sum([part.once for part in parts]),
+        )
+
+    def ceiling(self) -> dict[str, float | int] | None:
+        """Spearman of one truth training with another, where the truth has several seeds."""
+        seeds = int(self.studies[0].user_attrs.get("seeds", 1))
+        rows = [
+            [t.user_attrs.get(f"score_seed{k}", -math.inf) for t in self.trials[0]]
+            for k in range(seeds)
+        ]
+        pairs = list(combinations(np.array(rows), 2))
+        if not pairs:
+            return None
+        best = top(self.truth.scores, FRACTIONS[0])
+        return {
+            "seeds": seeds,
+            "spearman": float(np.mean([spearman(a, b) for a, b in pairs])),
+            "spearman_top20": float(np.mean([spearman(a[best], b[best]) for a, b in pairs])),
+        }
+
+    def pareto(self) -> dict[str, list[dict[str, Any]]]:
+        """Architectures that no other beats in truth and in parameters, or multiply-accumulates."""
+        fronts = {}
+        for cost in ("params", "macs"):
+            for trials in self.trials:
+                if all(cost in t.user_attrs or t.state is TrialState.PRUNED for t in trials):
+                    values = np.array([t.user_attrs.get(cost, math.inf) for t in trials])
+                    fronts[cost] = [
+                        {
+                            "architecture": self.keys[i],
+                            cost: values[i],
+                            "truth": self.truth.scores[i],
+                        }
+                        for i in pareto_front(self.truth.scores, values)
+                        if math.isfinite(values[i])
+                    ]
+                    break
+        return fronts
+
+
+def rank_all(truth: Column, columns: Sequence[Column], seed: int) -> tuple[Ranking, ...]:
+    """The figures of every ranking, on the same resamples of architectures."""
+    resamples = resample_count(len(truth.scores))
+    resampled = bootstrap_spearman(
+        truth.scores, np.stack([column.scores for column in columns]), resamples, seed
+    )
+    rhos = [finite(spearman(truth.scores, column.scores)) for column in columns]
+    made = []
+    for i, column in enumerate(columns):
+        difference = {
+            other.name: {
+                "value": _minus(rhos[i], rhos[j]),
+                "ci": interval(resampled[i] - resampled[j]),
+            }
+            for j, other in enumerate(columns)
+            if j != i
+        }
+        made.append(_ranking(truth, column, interval(resampled[i]), difference, seed))
+    return tuple(made)
+
+
+def _ranking(
+    truth: Column, column: Column, ci: Interval, difference: dict[str, Any], seed: int
+) -> Ranking:
+    t, s = truth.scores, column.scores
+    subsets = tuple(_subset(t, s, by, f, seed) for by in ("truth", "score") for f in FRACTIONS)
+    few = max(100, resample_count(len(t)) * 250 // max(len(t), 250))  # tau is slow on many
+    speedup = break_even = None
+    if column.seconds and truth.seconds:
+        speedup = truth.seconds / column.seconds
+        if column.once is not None and truth.seconds > column.seconds:
+            break_even = math.ceil(column.once / (truth.seconds - column.seconds))
+    return Ranking(
+        study=column.name,
+        estimator=column.estimator,
+        kind=column.kind,
+        n=len(t),
+        broken=int(np.isneginf(s).sum()) if column.kind != "combined" else 0,
+        spearman=finite(spearman(t, s)),
+        spearman_ci=ci,
+        kendall=finite(kendall(t, s)),
+        kendall_ci=interval(bootstrap_kendall(t, s, few, seed)),
+        spearman_top20=subsets[0].spearman,
+        subsets=subsets,
+        regret=finite(regret(t, s)),
+        at_k=tuple(
+            AtK(
+                k,
+                overlap(t, s, k),
+                best_rank(t, s, k),
+                finite(t.max() - t[best_first(s)[:k]].max()),
+            )
+            for k in KS
+            if k <= len(t)
+        ),
+        difference=difference,
+        seconds_per_architecture=column.seconds,
+        seconds_once=column.once,
+        speedup=speedup,
+        break_even=break_even,
+    )
+
+
+def _subset(truth: Array, scores: Array, by: str, fraction: float, seed: int) -> Subset:
+    index = top(truth if by == "truth" else scores, fraction)
+    t, s = truth[index], scores[index]
+    samples = bootstrap_spearman(t, s[None], resample_count(len(t)), seed)[0]
+    return Subset(
+        by, fraction, len(t), finite(spearman(t, s)), interval(samples), finite(kendall(t, s))
+    )
+
+
+def _require_comparable(truth: optuna.Study, study: optuna.Study) -> None:
+    for key in ("space_sha256", "dataset_digest"):
+        here, there = truth.user_attrs.get(key), study.user_attrs.get(key)
+        if here is not None and there is not None and here != there:
+            raise UserError(
+                f"studies {truth.study_name!r} and {study.study_name!r} can't be compared: "
+                f"{key} is {here} and {there}"
+            )
+
+
+def unbiased_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials that a correlation may use: drawn blindly, buildable, with a score or broken."""
+    states = (TrialState.COMPLETE, TrialState.PRUNED)
+    return [
+        trial
+        for trial in study.get_trials(deepcopy=False, states=states)
+        if trial.user_attrs.get("drawn") in UNBIASED
+        and (trial.state is TrialState.COMPLETE or "broken" in trial.user_attrs)
+    ]
+
+
+def _column(study: optuna.Study, trials: Sequence[FrozenTrial]) -> Column:
+    attributes = study.user_attrs
+    parts = [name for name in str(attributes.get("components", "")).split(",") if name]
+    if parts:  # the estimator's score is only defined among others: its parts are ranked here
+        table = [[t.user_attrs.get(name, -math.inf) for t in trials] for name in parts]
+        scores = combine(np.array(table), "log")
+        scores[[t.state is TrialState.PRUNED for t in trials]] = -math.inf
+    else:
+        broken = TrialState.PRUNED
+        scores = np.array([-math.inf if t.state is broken else t.value for t in trials], float)
+    seeds = int(attributes.get("seeds", 1))
+    seconds = [t.user_attrs["seconds"] * seeds for t in trials if "seconds" in t.user_attrs]
+    return Column(
+        name=study.study_name,
+        estimator=str(attributes.get("estimator", study.study_name)),
+        kind=str(attributes.get("kind", "proxy")),
+        scores=scores,
+        seconds=sum(seconds) / len(seconds) if seconds else None,
+        once=attributes.get("cost"),
+    )
+
+
+def _key(trial: FrozenTrial) -> str:
+    return str(trial.user_attrs["architecture"])
+
+
+def finite(value: float) -> float | None:
+    """None for what JSON has no number for."""
+    return float(value) if math.isfinite(value) else None
+
+
+def interval(samples: Array) -> Interval:
+    """The 95% interval, None where it is not defined."""
+    low, high = percentile_interval(samples)
+    return finite(low), finite(high)
+
+
+def _minus(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
