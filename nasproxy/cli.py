@@ -50,6 +50,7 @@ class CondenseCommand:
         width: channels of the embedding ConvNet (dm: 64, dm-paper: 128).
         depth: blocks of the embedding ConvNet (as many as end at about 4x4).
         augment: groups of augmentation such as color_crop_cutout, or none.
+        epochs: for which the ConvNet of herding and k-center is trained first (2).
         device: auto, cpu, cuda or cuda:N.
         root: folder of the data sets that torchvision downloads.
         quiet: show no progress.
@@ -67,6 +68,7 @@ class CondenseCommand:
     width: int | None = None
     depth: int | None = None
     augment: str | None = None
+    epochs: int | None = None
     device: str = "auto"
     root: str = DEFAULT_ROOT
     quiet: bool = False

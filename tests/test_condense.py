@@ -79,7 +79,8 @@ def test_dm_brings_features_closer(data) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_keeps_the_contract(data, method: str, tmp_path: Path) -> None:
-    options = {"ipc": 2, "seed": 5} | ({} if method == "random" else {"steps": 2, "width": 4})
+    options = {"ipc": 2, "seed": 5} | ({} if method == "random" else {"width": 4})
+    options |= {"steps": 2} if method.startswith("dm") else {}
     torch.manual_seed(123)
     before = torch.random.get_rng_state()
     made = condense(data, method, **options)
@@ -133,3 +134,33 @@ def test_small_classes_are_drawn_from_with_replacement() -> None:
 
     few = nasproxy.from_arrays(*make_arrays(45))
     assert condense(few, "dm", ipc=1, steps=1, real_batch=64, width=4).images.shape[0] == 3
+
+
+def test_herding_is_the_slow_greedy_choice(data) -> None:
+    module = importlib.import_module("nasproxy.condense.coreset")
+    features = torch.randn(20, 5)
+    chosen: list[int] = []
+    for _ in range(6):
+        left = [i for i in range(20) if i not in chosen]
+        gaps = [(features[[*chosen, i]].mean(0) - features.mean(0)).norm().item() for i in left]
+        chosen.append(left[gaps.index(min(gaps))])
+    assert module._herd(features, 6).tolist() == chosen
+
+
+def test_k_center_is_the_slow_greedy_choice(data) -> None:
+    module = importlib.import_module("nasproxy.condense.coreset")
+    features = torch.randn(20, 5)
+    to_mean = (features - features.mean(0)).norm(dim=1)
+    chosen = [int(to_mean.argmin())]
+    for _ in range(5):
+        gaps = [min((features[i] - features[j]).norm() for j in chosen) for i in range(20)]
+        chosen.append(gaps.index(max(gaps)))
+    assert module._cover(features, 6).tolist() == chosen
+
+
+def test_coresets_are_real_images(data) -> None:
+    for method in ("herding", "k-center"):
+        made = condense(data, method, ipc=3, width=4, epochs=1)
+        real = data.normalisation(data.train.images).flatten(1)
+        for image in made.images.flatten(1):
+            assert (real == image).all(1).any()

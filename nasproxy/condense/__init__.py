@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from nasproxy.condense.coreset import CoresetOptions, choose_by_herding, choose_by_k_center
 from nasproxy.condense.dm import DMOptions, DMPaperOptions, match_distribution
 from nasproxy.condense.random import RandomOptions, choose_random
 from nasproxy.data import Dataset, ImageSet
@@ -29,6 +30,8 @@ METHODS = {
     "dm": Method(DMOptions, match_distribution, "distribution matching, sized for a CPU"),
     "dm-paper": Method(DMPaperOptions, match_distribution, "distribution matching, as published"),
     "random": Method(RandomOptions, choose_random, "random real images"),
+    "herding": Method(CoresetOptions, choose_by_herding, "real images near the classes' means"),
+    "k-center": Method(CoresetOptions, choose_by_k_center, "real images that cover the classes"),
 }
 
 
