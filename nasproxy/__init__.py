@@ -4,6 +4,7 @@ from nasproxy.condense import condense
 from nasproxy.data import Dataset, from_arrays, load_dataset
 from nasproxy.errors import BrokenArchitecture, UserError
 from nasproxy.evaluate import evaluate
+from nasproxy.foreign import import_proxy
 from nasproxy.network import describe_network, load_network, save_network
 from nasproxy.proxy import ProxySet
 from nasproxy.report import Report, correlate
@@ -27,6 +28,7 @@ __all__ = [
     "describe_network",
     "evaluate",
     "from_arrays",
+    "import_proxy",
     "load_dataset",
     "load_network",
     "load_space",

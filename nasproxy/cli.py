@@ -21,6 +21,8 @@ from nasproxy.errors import UserError, reason
 from nasproxy.estimators import ESTIMATORS
 from nasproxy.evaluate import evaluate
 from nasproxy.files import make_folder
+from nasproxy.foreign import import_proxy
+from nasproxy.proxy import ProxySet
 from nasproxy.report import correlate
 from nasproxy.run import RunOptions, run
 from nasproxy.spaces import copy_space, load_space, space_names
@@ -75,10 +77,7 @@ class CondenseCommand:
 
 
 def condense_command(options: CondenseCommand) -> "Answer":
-    path = Path(options.out)
-    if path.suffix != ".safetensors":
-        raise UserError(f"expected --out to end in .safetensors, got {options.out}")
-    make_folder(path.parent)
+    path = _proxy_path(options.out)
     common = ("data", "method", "out", "device", "root", "quiet")
     of_method = {k: v for k, v in dataclasses.asdict(options).items() if k not in common}
     proxy = condense(
@@ -88,12 +87,51 @@ def condense_command(options: CondenseCommand) -> "Answer":
         progress=not options.quiet,
         **of_method,
     )
+    return _saved(proxy, path)
+
+
+def _proxy_path(out: str) -> Path:
+    path = Path(out)
+    if path.suffix != ".safetensors":
+        raise UserError(f"expected --out to end in .safetensors, got {out}")
+    make_folder(path.parent)
+    return path
+
+
+def _saved(proxy: ProxySet, path: Path) -> "Answer":
+    """Save a set and its picture."""
     proxy.save(path)
     picture = path.with_suffix(".png")
     proxy.preview(picture)
     made = {"out": str(path), "preview": str(picture), "images": len(proxy)}
     made |= {"seconds": proxy.seconds, "digest": proxy.digest, **proxy.metadata}
-    return Answer(made, f"{path}: {len(proxy)} images in {proxy.seconds:.1f} s; see {picture}")
+    cost = "" if proxy.seconds is None else f" in {proxy.seconds:.1f} s"
+    return Answer(made, f"{path}: {len(proxy)} images{cost}; see {picture}")
+
+
+@dataclass(frozen=True)
+class ImportCommand:
+    """Take a proxy set that another program made.
+
+    Attributes:
+        path: .npz or .safetensors file with arrays images and labels, and perhaps mean and std.
+        data: the data set that it stands for.
+        out: file to write.
+        index: which of several sets, from 0.
+        root: folder of the data sets that torchvision downloads.
+    """
+
+    path: str
+    data: str = "cifar10"
+    out: str = "proxy.safetensors"
+    index: int = 0
+    root: str = DEFAULT_ROOT
+
+
+def import_command(options: ImportCommand) -> "Answer":
+    path = _proxy_path(options.out)
+    proxy = import_proxy(options.path, load_dataset(options.data, options.root), options.index)
+    return _saved(proxy, path)
 
 
 @dataclass(frozen=True)
@@ -145,7 +183,8 @@ class RankCommand:
     """Score architectures; the study that keeps them is the ranking.
 
     Attributes:
-        by: a proxy file, full, full:epochs=2 (early stopping) or params.
+        by: a proxy file, full, full:epochs=2 (early stopping), params, table:FILE:COLUMN or
+            another name of `nasproxy list estimators`.
         data: a data set's name, a folder with one folder of images a class, or an .npz file.
         space: a search space's name, file or module. It is code, and runs.
         trials: architectures that the study shall hold.
@@ -153,6 +192,8 @@ class RankCommand:
         like: study whose architectures to score, instead of drawing some.
         seeds: trainings of each architecture.
         seed: of every random choice.
+        max_params: larger architectures are turned away, and recorded as invalid.
+        max_flops: likewise, in multiply-accumulates of one image.
         study: name of the study; by default that of the estimator.
         storage: URL of the Optuna storage.
         jobs: worker processes; by default one a core, or one where there is a GPU.
@@ -169,6 +210,8 @@ class RankCommand:
     like: str | None = None
     seeds: int = 1
     seed: int = 0
+    max_params: float | None = None
+    max_flops: float | None = None
     study: str | None = None
     storage: str = DEFAULT_STORAGE
     jobs: int | None = None
@@ -191,6 +234,8 @@ def rank_command(options: RankCommand) -> "Answer":
         like=load_study(options.like, storage) if options.like else None,
         seeds=options.seeds,
         seed=options.seed,
+        max_params=options.max_params,
+        max_flops=options.max_flops,
         study=options.study or Path(options.by).stem,
         storage=storage,
         jobs=options.jobs,
@@ -317,6 +362,7 @@ class Command:
 COMMANDS = {
     "run": Command(RunOptions, run_command),
     "condense": Command(CondenseCommand, condense_command),
+    "import": Command(ImportCommand, import_command, ("path",)),
     "evaluate": Command(EvaluateCommand, evaluate_command, ("proxy",)),
     "rank": Command(RankCommand, rank_command),
     "correlate": Command(CorrelateCommand, correlate_command),

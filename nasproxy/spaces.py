@@ -43,7 +43,6 @@ class Architecture:
         key: the readable name on which studies are joined.
         error: why `build` refused it, else None.
         drawn: ``uniform``, ``all`` (the whole space), or the sampler that steered to it.
-        canonical: the same for architectures that compute the same, else the key.
     """
 
     params: dict[str, Any]
@@ -51,7 +50,6 @@ class Architecture:
     key: str
     error: str | None = None
     drawn: str = "uniform"
-    canonical: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,8 +138,7 @@ class Space:
         params, distributions = dict(trial.params), dict(trial.distributions)
         if error is not None:  # perhaps not all parameters are there to be described
             return Architecture(params, distributions, plain_key(params), error)
-        key, canonical = self.key(params), self.canonical(params)
-        return Architecture(params, distributions, key, canonical=canonical)
+        return Architecture(params, distributions, self.key(params))
 
     def _build_within_limits(
         self,

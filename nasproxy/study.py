@@ -18,7 +18,7 @@ import socket
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -69,6 +69,8 @@ def rank(
     workers: Workers | None = None,
     device: str = "auto",
     train_twins: bool = False,
+    max_params: float | None = None,
+    max_flops: float | None = None,
     progress: bool = False,
 ) -> optuna.Study:
     """Score architectures of a space; the study that comes back is the ranking.
@@ -92,6 +94,8 @@ def rank(
         jobs: worker processes; by default one a core, or one where there is a GPU.
         workers: to use instead of starting `jobs`.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        max_params: larger architectures are turned away, and recorded as invalid.
+        max_flops: likewise, in multiply-accumulates of one image.
         train_twins: train an architecture although an isomorphic one has its score already.
         progress: show progress on stderr.
 
@@ -105,11 +109,14 @@ def rank(
     if sampler not in SAMPLERS:
         raise UserError(f"unknown sampler {sampler!r}{nearest(sampler, SAMPLERS)}")
     space = load_space(space) if isinstance(space, str) else space
+    if max_params is not None or max_flops is not None:
+        space = replace(space, max_params=max_params, max_macs=max_flops)
     estimator = make_estimator(by, data, recipe, device)
     seeds = seeds if estimator.seeded else 1
     identity = {
         "space": space.name,
         "space_sha256": space.sha256,
+        "budget": f"{space.max_params or 'any'} parameters, {space.max_macs or 'any'} FLOPs",
         "seeds": seeds,
         "seed": seed,
         **estimator.identity,
@@ -250,18 +257,22 @@ class _Scoring:
         """Whether an isomorphic architecture is, or is about to be, in the study."""
         if self.train_twins or architecture.error is not None:
             return False
-        twin = self._twins.setdefault(architecture.canonical, architecture.key)
+        canonical = self.space.canonical(architecture.params)
+        twin = self._twins.setdefault(canonical, architecture.key)
         return twin != architecture.key
 
     def _copy(self, architecture: Architecture) -> None:
         """Give an architecture the score of its twin, which computes the same."""
-        key = self._twins[architecture.canonical]
-        (twin,) = (
+        key = self._twins[self.space.canonical(architecture.params)]
+        finished = (
             trial
             for trial in self.study.get_trials(deepcopy=False)
             if trial.user_attrs.get("architecture") == key
             and (trial.state is TrialState.COMPLETE or "broken" in trial.user_attrs)
         )
+        twin = next(finished, None)
+        if twin is None:  # another process is at it: the next call copies its score
+            return
         attributes = {k: v for k, v in twin.user_attrs.items() if k != "driver"}
         attributes |= {"architecture": architecture.key, "drawn": architecture.drawn}
         outcome: Outcome = attributes.get("broken") or {"score": float(twin.value or 0.0)}

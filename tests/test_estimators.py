@@ -1,15 +1,17 @@
 """Look-ups, sizes, and cells that compute the same."""
 
+import dataclasses
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pytest
 from optuna.trial import TrialState
 
 import nasproxy
 from nasproxy import UserError, rank
+from nasproxy.correlation import combine, spearman
 from nasproxy.study import scored
-from search_spaces import nasbench201
 
 from .conftest import QUICK
 from .test_spaces import TABLE, needs_table
@@ -75,19 +77,18 @@ def test_isomorphic_cells_are_trained_once(data) -> None:
     """Two names for one cell: the second takes the first one's score."""
     space = nasproxy.load_space("nasbench201:C=4,N=1")
     none = dict.fromkeys((f"Op{i}" for i in range(6)), "none")
-    one = {**none, "Op3": "nor_conv_3x3"}
-    two = {**none, "Op0": "skip_connect", "Op4": "nor_conv_3x3", "Op1": "none"}
-    assert nasbench201.canonical(one) != nasbench201.canonical(none)
-    plan = space.sample(1, 0, data.input_shape, 3)
+    one = {**none, "Op0": "skip_connect", "Op3": "nor_conv_3x3"}
+    two = {**none, "Op0": "skip_connect", "Op4": "nor_conv_3x3"}
+    three = {**none, "Op3": "avg_pool_3x3"}
+    assert space.canonical(one) == space.canonical(two) != space.canonical(three)
+    (drawn,) = space.sample(1, 0, data.input_shape, 3)
     plan = [
-        type(plan[0])(p, plan[0].distributions, space.key(p), canonical=space.canonical(p))
-        for p in (one, two, {**two, "Op1": "none", "Op2": "none"})
+        dataclasses.replace(drawn, params=params, key=space.key(params))
+        for params in (one, two, three)
     ]
-    plan[1] = type(plan[0])(
-        plan[1].params, plan[0].distributions, plan[1].key, canonical=plan[0].canonical
-    )
     study = rank(space, "full", data=data, like=plan, recipe=QUICK, jobs=1)
     first, *rest = scored(study)
+    assert len(rest) == 2
     (twin,) = [t for t in rest if "twin" in t.user_attrs]
     assert twin.user_attrs["twin"] == first.user_attrs["architecture"]
     assert twin.value == first.value
@@ -106,3 +107,34 @@ def test_the_published_table_is_a_truth() -> None:
     assert report.n == 200
     assert 0.6 < report.rankings[0].spearman < 0.85  # .753 over all
     assert 0.78 < report.rankings[1].spearman < 0.94  # .871 over all
+
+
+@pytest.mark.parametrize("name", ["naswot", "synflow", "az_nas", "grad_norm:batch_size=16"])
+def test_training_free_scores_are_estimators(data, name: str) -> None:
+    study = rank("convnet_small", name, data=data, trials=6, jobs=1)
+    again = rank("convnet_small", name, data=data, like=study, jobs=1)
+    assert [t.values for t in study.trials] == [t.values for t in again.trials]
+    assert len(scored(study)) >= 3
+    assert study.user_attrs["kind"] == "free"
+
+
+def test_az_nas_is_ranked_by_its_components(data) -> None:
+    study = rank("convnet_small", "az_nas", data=data, trials=8, jobs=1)
+    names = ("expressivity", "progressivity", "trainability", "macs")
+    assert study.user_attrs["components"] == ",".join(names)
+    truth = rank("convnet_small", "params", data=data, like=study)
+    ranking = nasproxy.correlate(truth, [study]).rankings[0]
+    table = np.array([[t.user_attrs.get(n, -np.inf) for t in scored(study)] for n in names])
+    values = [t.value for t in scored(truth)]
+    assert ranking.spearman == pytest.approx(spearman(combine(table), np.array(values)))
+
+
+def test_budgets_are_recorded(data) -> None:
+    study = rank("convnet_small", "params", data=data, trials=5, max_params=20_000)
+    assert all(t.value <= 20_000 for t in scored(study))
+    assert len(scored(study)) == 5
+    refused = [t.user_attrs["invalid"] for t in study.trials if "invalid" in t.user_attrs]
+    assert any("over budget" in reason for reason in refused)
+    with pytest.raises(UserError, match="budget = "):
+        rank("convnet_small", "params", data=data, study=study.study_name,
+             storage=study._storage)  # fmt: skip

@@ -14,6 +14,7 @@ from nasproxy.estimators.base import Estimator
 from nasproxy.estimators.size import SizeEstimator
 from nasproxy.estimators.table import read_table
 from nasproxy.estimators.training import TrainingEstimator
+from nasproxy.estimators.training_free import TRAINING_FREE, make_training_free
 from nasproxy.proxy import ProxySet
 from nasproxy.runtime import pick_device
 from nasproxy.spec import parse_spec
@@ -25,6 +26,7 @@ ESTIMATORS = {
     "table:FILE:COLUMN": "look it up in a CSV file (.gz too), by its column arch",
     "params": "number of parameters",
     "flops": "multiply-accumulates of one image",
+    **TRAINING_FREE,
 }
 
 
@@ -59,6 +61,11 @@ def make_estimator(
             raise UserError(f"{name} has no options, got {', '.join(options)}")
         return SizeEstimator(name, data.input_shape)
     where = str(pick_device(device))
+    if name in TRAINING_FREE:
+        size = options.pop("batch_size", 64)
+        if options or type(size) is not int:
+            raise UserError(f"expected {name} or {name}:batch_size=N, got {by!r}")
+        return make_training_free(str(by), name, data, where, size)
     if name == "full":
         chosen = _override(recipe or FULL_RECIPE, options)
         return _trained(str(by), data, None, chosen, where)

@@ -13,7 +13,6 @@ from nasproxy.zerocost.az_nas import (
     az_nas_components,
     expressivity,
     feature_blocks,
-    log_rank,
     progressivity,
     trainability,
 )
@@ -26,7 +25,7 @@ from nasproxy.zerocost.snip import snip
 from nasproxy.zerocost.synflow import logsynflow, synflow
 from nasproxy.zerocost.zico import zico
 
-__all__ = ["SCORES", "Score", "az_nas_components", "feature_blocks", "log_rank"]
+__all__ = ["SCORES", "Score", "az_nas_components", "feature_blocks"]
 
 Score = Callable[[nn.Module, Tensor, Tensor], float]
 

@@ -10,10 +10,8 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from nasproxy.errors import BrokenArchitecture
@@ -59,7 +57,7 @@ def trainability(network: nn.Module, inputs: Tensor, labels: Tensor) -> float:
 
 
 def az_nas_components(network: nn.Module, inputs: Tensor, labels: Tensor) -> dict[str, float]:
-    """The three scores from one forward pass, for `log_rank`; higher is better for all.
+    """The three scores from one forward pass, to be combined by rank; higher is better for all.
 
     As published, a score that isn't finite is -inf here and no error: it ranks lowest in its own
     component, and the others still count.
@@ -84,23 +82,6 @@ def az_nas_components(network: nn.Module, inputs: Tensor, labels: Tensor) -> dic
         "trainability": _trainability(features),
     }
     return {name: value if math.isfinite(value) else -math.inf for name, value in found.items()}
-
-
-def log_rank(components: np.ndarray) -> np.ndarray:
-    """AZ-NAS's assembly of scores: sum over components of log(rank / n), the best rank being n.
-
-    Section 3, non-linear ranking aggregation: the logarithm punishes a low rank in any component
-    more than a high one in others makes up for. Equal values share the mean of their ranks.
-
-    Args:
-        components: (k, n), higher is better; NaN ranks lowest, like -inf.
-
-    Returns:
-        (n,) float64, at most 0, higher is better.
-    """
-    values = np.where(np.isnan(components), -np.inf, components)
-    ranks = rankdata(values, axis=1)  # (k, n) in [1, n]
-    return np.asarray(np.log(ranks / values.shape[1]).sum(axis=0))
 
 
 def feature_blocks(network: nn.Module) -> list[nn.Module]:

@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import nasproxy
+from nasproxy import ProxySet, UserError, import_proxy
+
+SETS = Path(__file__).parents[2] / "shared" / "data" / "dm_sets"
+
+
+def test_normalised_images_are_brought_to_ours(data, tmp_path: Path) -> None:
+    made = nasproxy.condense(data, "random", ipc=2)
+    mean, std = np.array([0.3]), np.array([0.7])
+    unit = made.images.numpy() * data.normalisation.std[0] + data.normalisation.mean[0]
+    path = tmp_path / "set.npz"
+    np.savez(path, images=(unit - mean) / std, labels=made.labels.numpy(), mean=mean, std=std)
+    found = import_proxy(path, data)
+    assert torch.allclose(found.images, made.images, atol=1e-5)
+    assert found.labels.tolist() == made.labels.tolist()
+    assert found.metadata["method"] == "set"
+
+
+def test_pixels_and_stacks(data, tmp_path: Path) -> None:
+    pixels = data.train.images[:6].permute(0, 2, 3, 1).numpy()
+    labels = data.train.labels[:6].numpy()
+    np.savez(tmp_path / "p.npz", images=pixels, labels=labels)
+    found = import_proxy(tmp_path / "p.npz", data)
+    assert torch.equal(data.normalisation.pixels(found.images), data.train.images[:6])
+    floats = np.stack([np.zeros((6, 1, 8, 8)), np.ones((6, 1, 8, 8))])
+    np.savez(tmp_path / "s.npz", images=floats, labels=np.stack([labels, labels]))
+    assert import_proxy(tmp_path / "s.npz", data, index=1).images.eq(1).all()
+    with pytest.raises(UserError, match="expected an index from 0 to 1"):
+        import_proxy(tmp_path / "s.npz", data, index=2)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"images": np.zeros((6, 1, 8, 8))}, "expected arrays images and labels"),
+        ({"images": np.zeros((6, 1, 9, 9)), "labels": np.zeros(6, int)}, "expected images"),
+        ({"images": np.zeros((6, 64)), "labels": np.zeros(6, int)}, "four dimensions"),
+        ({"images": np.zeros((6, 1, 8, 8)), "labels": np.full(6, 9)}, "expected labels from 0"),
+        ({"images": np.full((6, 1, 8, 8), np.nan), "labels": np.zeros(6, int)}, "NaN"),
+        ({"images": np.array([None]), "labels": np.zeros(6, int)}, "not a readable"),
+    ],
+)
+def test_bad_files(data, tmp_path: Path, arrays: dict, message: str) -> None:
+    np.savez(tmp_path / "set.npz", **arrays)
+    with pytest.raises(UserError, match=message):
+        import_proxy(tmp_path / "set.npz", data)
+
+
+@pytest.mark.skipif(not SETS.exists(), reason="the sets made by others are not there")
+def test_sets_made_by_others(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (200, 32, 32, 3), dtype=np.uint8)
+    cifar = nasproxy.from_arrays(pixels, np.arange(200) % 10)
+    for name, count in (
+        ("dc_cifar10_convnet_ipc1", 10),
+        ("dc_cifar10_convnet_ipc10", 100),
+        ("dc_cifar10_ipc50_png8", 500),
+    ):
+        proxy = import_proxy(SETS / f"{name}.npz", cifar)
+        assert len(proxy) == count
+        proxy.save(tmp_path / "p.safetensors")
+        assert ProxySet.load(tmp_path / "p.safetensors").digest == proxy.digest
