@@ -32,6 +32,7 @@ from nasproxy.study import UNBIASED
 
 FRACTIONS = (0.2, 0.1, 0.05)  # shares of the best within which rankings are compared again
 KS = (1, 5, 10)  # how many of a ranking's first might be trained in full
+COSTS = ("params", "macs", "latency")  # latency: ms an image, in batches, on one thread
 LEAST = 3  # fewest architectures that a correlation is computed for
 Interval = tuple[float | None, float | None]
 
@@ -197,9 +198,12 @@ class Join:
         }
 
     def pareto(self) -> dict[str, list[dict[str, Any]]]:
-        """Architectures that no other beats in truth and in parameters, or multiply-accumulates."""
+        """Architectures that no other beats in truth and in a cost, by cost.
+
+        A cost is taken from the first study, the truth before the others, that recorded it.
+        """
         fronts = {}
-        for cost in ("params", "macs"):
+        for cost in COSTS:
             for trials in self.trials:
                 if all(cost in t.user_attrs or t.state is TrialState.PRUNED for t in trials):
                     values = np.array([t.user_attrs.get(cost, math.inf) for t in trials])

@@ -27,7 +27,8 @@ class Report:
         ceiling: Spearman of one truth training with another, ``{"seeds", "spearman",
             "spearman_top20"}``; None where the truth has one seed.
         rankings: in the order given, then the combined ones.
-        pareto: architectures that no other beats in truth and cost, by cost: ``params``, ``macs``.
+        pareto: architectures that no other beats in truth and cost, by cost: ``params``, ``macs``,
+            ``latency`` (ms an image, measured in batches).
         provenance: identity, versions and hardware of the truth.
         points: per architecture its key, truth and scores (None: no score), for figures.
     """
@@ -228,7 +229,7 @@ def _findings(report: Report) -> list[str]:
     for r in report.rankings:
         if r.broken:
             said.append(f"{r.study}: {r.broken} of {r.n} could not be scored and rank last.")
-        if r.seconds_once and r.speedup:
+        if r.seconds_once and r.seconds_once > 0.05 and r.speedup:
             even = f", earned back after {r.break_even} architectures" if r.break_even else ""
             said.append(
                 f"{r.study} takes {r.seconds_once:.1f} s once and is {r.speedup:.1f} times as "

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ class RunOptions:
         steps: of condensing; by default the method's own.
         trials: architectures drawn uniformly, 3 or more.
         search: architectures that TPE adds on the condensed set.
+        max_params: larger architectures are turned away.
+        max_flops: likewise, in multiply-accumulates of one image.
         confirm: of the best on the condensed set, how many are trained on the full data.
         seeds: trainings of each architecture on each set.
         seed: of everything.
@@ -59,6 +61,8 @@ class RunOptions:
     steps: int | None = None
     trials: int = 40
     search: int = 0
+    max_params: float | None = None
+    max_flops: float | None = None
     confirm: int = 5
     seeds: int = 1
     seed: int = 0
@@ -132,7 +136,9 @@ def run(options: RunOptions = RunOptions()) -> RunResult:
     make_folder(folder)
     say = _Narrator(quiet=options.quiet)
     data = load_dataset(options.data, options.root)
-    space = load_space(options.space)
+    space = replace(
+        load_space(options.space), max_params=options.max_params, max_macs=options.max_flops
+    )
     uniform = space.sample(options.trials, options.seed, data.input_shape, data.num_classes)
     say(
         f"{data.name}: {len(data.train)} training images {data.input_shape}, "

@@ -87,6 +87,13 @@ def test_other_options_are_refused_and_fresh_starts_over(options: RunOptions) ->
     assert keep.read_text() == "mine"
 
 
+def test_budgets(options: RunOptions) -> None:
+    result = run(dataclasses.replace(options, max_params=700))
+    sizes = [point["params"] for point in result.report.points]
+    assert max(sizes) <= 700
+    assert {"params", "macs", "latency"} <= result.report.pareto.keys()
+
+
 def test_random_alone(options: RunOptions) -> None:
     result = run(dataclasses.replace(options, method="random", steps=None))
     assert [r.study for r in result.report.rankings] == ["random-2", "params"]

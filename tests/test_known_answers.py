@@ -1,0 +1,46 @@
+"""Figures of the published NAS-Bench-201 table that others have reported too."""
+
+import numpy as np
+import pytest
+
+from nasproxy.correlation import spearman
+
+from .test_spaces import _published, needs_table
+
+
+@pytest.fixture(scope="module")
+def column():
+    rows = _published()
+    return lambda name: np.array([float(row[name] or "nan") for row in rows])
+
+
+@needs_table
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cifar10_valid_acc", 0.984),
+        ("cifar100_test_acc", 0.980),
+        ("imagenet16_test_acc", 0.959),
+        ("cifar10_test_acc_e12", 0.871),
+        ("cifar10_valid_acc_e12", 0.772),
+        ("params_m", 0.753),
+        ("flops_m", 0.753),
+        ("synflow_c10", 0.769),
+        ("logsynflow_c10", 0.826),
+        ("naswot_c10", 0.793),
+        ("nregions_c10", 0.725),
+    ],
+)
+def test_spearman_over_all_cells(column, name: str, expected: float) -> None:
+    assert spearman(column("cifar10_test_acc"), column(name)) == pytest.approx(expected, abs=5e-4)
+
+
+@needs_table
+def test_the_seed_ceiling(column) -> None:
+    one, two = column("cifar10_test_acc_s1"), column("cifar10_test_acc_s2")
+    both = ~np.isnan(one) & ~np.isnan(two)
+    assert both.sum() == 13_400
+    assert spearman(one[both], two[both]) == pytest.approx(0.986, abs=5e-4)
+    mean = column("cifar10_test_acc")
+    best = both & (mean >= np.quantile(mean, 0.9))
+    assert spearman(one[best], two[best]) == pytest.approx(0.591, abs=5e-4)
