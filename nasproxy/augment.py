@@ -123,7 +123,8 @@ def _scale(x: Tensor, u: Tensor) -> Tensor:
 
 def _rotate(x: Tensor, u: Tensor) -> Tensor:
     angle = (u[:, 0] * 2 - 1) * _ROTATE
-    return _affine(x, (angle.cos(), -angle.sin(), angle.sin(), angle.cos()))
+    sides = x.shape[2] / x.shape[3]  # the grid's unit is half a side, in both directions
+    return _affine(x, (angle.cos(), -angle.sin() * sides, angle.sin() / sides, angle.cos()))
 
 
 def _affine(x: Tensor, matrix: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:

@@ -15,6 +15,7 @@ from typing import Any
 import jsonargparse
 import optuna
 
+from nasproxy.comparison import scores_among
 from nasproxy.condense import METHODS, condense
 from nasproxy.data import DATASETS, DEFAULT_ROOT, load_dataset
 from nasproxy.errors import UserError, reason
@@ -236,23 +237,33 @@ def rank_command(options: RankCommand) -> "Answer":
         seed=options.seed,
         max_params=options.max_params,
         max_flops=options.max_flops,
-        study=options.study or Path(options.by).stem,
+        study=options.study or _study_name(options.by),
         storage=storage,
         jobs=options.jobs,
         device=options.device,
         progress=not options.quiet,
     )
-    trials = sorted(scored(study), key=lambda trial: -(trial.value or 0))
+    trials = scored(study)
     rows = [
-        {"architecture": t.user_attrs["architecture"], "score": t.value, "params": t.params}
-        for t in trials
+        {"architecture": t.user_attrs["architecture"], "score": float(score), "params": t.params}
+        for t, score in zip(trials, scores_among(study, trials), strict=True)
     ]
+    rows.sort(key=lambda row: -row["score"])
     lines = [f"{study.study_name}: {len(rows)} architectures by {study.user_attrs['estimator']}"]
     lines += [f"  {row['score']:<10.6g} {row['architecture']}" for row in rows[:10]]
     if len(rows) > 10:
         lines.append(f"  ... and {len(rows) - 10} more")
     made = {"study": study.study_name, "storage": options.storage, "ranking": rows}
     return Answer(made, "\n".join(lines))
+
+
+def _study_name(by: str) -> str:
+    """An estimator without the folder and the ending of its file."""
+    if by.startswith("table:"):
+        path, _, column = by.removeprefix("table:").rpartition(":")
+        return f"table:{Path(path).name}:{column}"
+    path, ending, options = by.partition(".safetensors")
+    return Path(path).name + options if ending else by
 
 
 @dataclass(frozen=True)
@@ -271,7 +282,7 @@ class CorrelateCommand:
 
     truth: str
     study: list[str]
-    combine: list[str] | None = None
+    combine: list[str] = dataclasses.field(default_factory=list)
     combination: str = "log"
     storage: str = DEFAULT_STORAGE
     out: str | None = None
@@ -283,7 +294,7 @@ def correlate_command(options: CorrelateCommand) -> "Answer":
     report = correlate(
         load_study(options.truth, storage),
         [load_study(name, storage) for name in options.study],
-        combine=[names.split(",") for names in options.combine or ()],
+        combine=[names.split(",") for names in options.combine],
         combination=options.combination,
         seed=options.seed,
     )
@@ -397,15 +408,9 @@ def _command_parser(command: Command) -> jsonargparse.ArgumentParser:
     fields = dataclasses.fields(command.options)
     helps = _field_helps(command.options)
     flags = {field.name for field in fields if field.type in (bool, "bool")}
-    lists = {f.name: f.default for f in fields if str(f.type).startswith("list")}
     for name in command.positional:
         parser.add_argument(name, type=str, help=helps[name])
-    for name, default in lists.items():
-        needed = default is dataclasses.MISSING
-        parser.add_argument(
-            f"--{name}", type=str, action="append", required=needed, help=helps[name]
-        )
-    skip: set[str | int] = {*command.positional, *flags, *lists}
+    skip: set[str | int] = {*command.positional, *flags}
     parser.add_class_arguments(command.options, skip=skip, as_group=False)
     for name in sorted(flags):
         parser.add_argument(f"--{name}", action="store_true", help=helps[name])
@@ -424,7 +429,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         parser = make_parser()
-        given = _with_underscores(sys.argv[1:] if arguments is None else arguments)
+        given = _spell(sys.argv[1:] if arguments is None else arguments)
         chosen = parser.instantiate(parser.parse_args(given))
         values = dict(vars(chosen[chosen.command]))
         values.pop("config", None)
@@ -453,9 +458,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERNAL
 
 
-def _with_underscores(arguments: Sequence[str]) -> list[str]:
-    """Let --real-batch mean --real_batch."""
-    return [
-        re.sub(r"^--[\w.-]+", lambda option: "--" + option[0][2:].replace("-", "_"), argument)
-        for argument in arguments
-    ]
+def _spell(arguments: Sequence[str]) -> list[str]:
+    """What the parser calls an option: --real-batch is --real_batch, and a list's grows by +."""
+    command = COMMANDS.get(arguments[0]) if arguments else None
+    fields = dataclasses.fields(command.options) if command else ()
+    lists = {f"--{field.name}" for field in fields if str(field.type).startswith("list")}
+
+    def spelled(option: re.Match[str]) -> str:
+        name = "--" + option[0][2:].replace("-", "_")
+        return name + "+" if name in lists else name
+
+    return [re.sub(r"^--[\w.-]+", spelled, argument) for argument in arguments]

@@ -33,6 +33,7 @@ from nasproxy.study import UNBIASED
 FRACTIONS = (0.2, 0.1, 0.05)  # shares of the best within which rankings are compared again
 KS = (1, 5, 10)  # how many of a ranking's first might be trained in full
 COSTS = ("params", "macs", "latency")  # latency: ms an image, in batches, on one thread
+FEW = 5  # fewest of the best that a figure is given for
 LEAST = 3  # fewest architectures that a correlation is computed for
 Interval = tuple[float | None, float | None]
 
@@ -180,7 +181,7 @@ class Join:
             once=_sum([part.once for part in parts]),
         )
 
-    def ceiling(self) -> dict[str, float | int] | None:
+    def ceiling(self) -> dict[str, float | int | None] | None:
         """Spearman of one truth training with another, where the truth has several seeds."""
         seeds = int(self.studies[0].user_attrs.get("seeds", 1))
         rows = [
@@ -191,10 +192,17 @@ class Join:
         if not pairs:
             return None
         best = top(self.truth.scores, FRACTIONS[0])
+        rho = float(np.mean([spearman(a, b) for a, b in pairs]))
+        # reliability of the mean of k trainings (Spearman-Brown); its root is what a ranking
+        # without any error of its own would show (attenuation)
+        of_mean = seeds * rho / (1 + (seeds - 1) * rho) if rho > 0 else math.nan
         return {
             "seeds": seeds,
-            "spearman": float(np.mean([spearman(a, b) for a, b in pairs])),
-            "spearman_top20": float(np.mean([spearman(a[best], b[best]) for a, b in pairs])),
+            "spearman": finite(rho),
+            "spearman_top20": _among_few(
+                len(best), float(np.mean([spearman(a[best], b[best]) for a, b in pairs]))
+            ),
+            "perfect_ranking": finite(math.sqrt(of_mean) if of_mean > 0 else math.nan),
         }
 
     def pareto(self) -> dict[str, list[dict[str, Any]]]:
@@ -204,7 +212,9 @@ class Join:
         """
         fronts = {}
         for cost in COSTS:
-            for trials in self.trials:
+            for study, trials in zip(self.studies, self.trials, strict=True):
+                if study.user_attrs.get("space") != self.studies[0].user_attrs.get("space"):
+                    continue  # a small copy has another size
                 if all(cost in t.user_attrs or t.state is TrialState.PRUNED for t in trials):
                     values = np.array([t.user_attrs.get(cost, math.inf) for t in trials])
                     fronts[cost] = [
@@ -288,8 +298,18 @@ def _subset(truth: Array, scores: Array, by: str, fraction: float, seed: int) ->
     t, s = truth[index], scores[index]
     samples = bootstrap_spearman(t, s[None], resample_count(len(t)), seed)[0]
     return Subset(
-        by, fraction, len(t), finite(spearman(t, s)), interval(samples), finite(kendall(t, s))
+        by=by,
+        fraction=fraction,
+        n=len(t),
+        spearman=_among_few(len(t), spearman(t, s)),
+        spearman_ci=interval(samples) if len(t) >= FEW else (None, None),
+        kendall=_among_few(len(t), kendall(t, s)),
     )
+
+
+def _among_few(n: int, value: float) -> float | None:
+    """Nothing, where it would be a figure of two or three architectures."""
+    return finite(value) if n >= FEW else None
 
 
 def _require_comparable(truth: optuna.Study, study: optuna.Study) -> None:
@@ -313,23 +333,31 @@ def unbiased_trials(study: optuna.Study) -> list[FrozenTrial]:
     ]
 
 
+def scores_among(study: optuna.Study, trials: Sequence[FrozenTrial]) -> Array:
+    """Scores (n,) of trials of a study; minus infinity for the broken.
+
+    An estimator with components has a score only among others: the components are ranked here,
+    and combined as in AZ-NAS.
+    """
+    broken = [t.state is TrialState.PRUNED for t in trials]
+    parts = [name for name in str(study.user_attrs.get("components", "")).split(",") if name]
+    if not parts:
+        return np.array([-math.inf if b else t.value for b, t in zip(broken, trials)], float)
+    table = [[t.user_attrs.get(name, -math.inf) for t in trials] for name in parts]
+    scores = combine(np.array(table), "log")
+    scores[broken] = -math.inf
+    return scores
+
+
 def _column(study: optuna.Study, trials: Sequence[FrozenTrial]) -> Column:
     attributes = study.user_attrs
-    parts = [name for name in str(attributes.get("components", "")).split(",") if name]
-    if parts:  # the estimator's score is only defined among others: its parts are ranked here
-        table = [[t.user_attrs.get(name, -math.inf) for t in trials] for name in parts]
-        scores = combine(np.array(table), "log")
-        scores[[t.state is TrialState.PRUNED for t in trials]] = -math.inf
-    else:
-        broken = TrialState.PRUNED
-        scores = np.array([-math.inf if t.state is broken else t.value for t in trials], float)
     seeds = int(attributes.get("seeds", 1))
     seconds = [t.user_attrs["seconds"] * seeds for t in trials if "seconds" in t.user_attrs]
     return Column(
         name=study.study_name,
         estimator=str(attributes.get("estimator", study.study_name)),
         kind=str(attributes.get("kind", "proxy")),
-        scores=scores,
+        scores=scores_among(study, trials),
         seconds=sum(seconds) / len(seconds) if seconds else None,
         once=attributes.get("cost"),
     )
@@ -345,7 +373,9 @@ def finite(value: float) -> float | None:
 
 
 def interval(samples: Array) -> Interval:
-    """The 95% interval, None where it is not defined."""
+    """The 95% interval, None where more than a tenth of the resamples are not defined."""
+    if np.isnan(samples).mean() > 0.1:
+        return None, None
     low, high = percentile_interval(samples)
     return finite(low), finite(high)
 

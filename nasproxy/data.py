@@ -207,6 +207,8 @@ def _to_image_set(name: str, part: str, images: np.ndarray, labels: np.ndarray) 
             f"{name}: expected uint8 {part} images (N, H, W) or (N, H, W, C), "
             f"got {images.dtype} {images.shape}"
         )
+    if not len(images):
+        raise UserError(f"{name}: expected {part} images, got none")
     if images.ndim == 3:
         images = images[..., None]
     if images.shape[-1] not in (1, 3):
@@ -224,8 +226,6 @@ def _to_image_set(name: str, part: str, images: np.ndarray, labels: np.ndarray) 
 
 def _check_labels(name: str, parts: list[ImageSet], class_names: tuple[str, ...]) -> None:
     for part in parts:
-        if not len(part):
-            raise UserError(f"{name}: no images")
         low, high = int(part.labels.min()), int(part.labels.max())
         if low < 0 or high >= len(class_names):
             raise UserError(
@@ -338,11 +338,18 @@ def _read_image(
     from PIL import Image
 
     try:
-        with Image.open(file) as image:
+        with Image.open(file) as opened:
+            image: Image.Image = opened
             if shape is None:
                 side = image_size or min(max(min(image.size), 32), 224)
-                shape = (side, side, 1 if image.mode in ("1", "L", "I;16") else 3)
+                shape = (
+                    side,
+                    side,
+                    1 if image.mode in ("1", "L") or image.mode.startswith("I") else 3,
+                )
             height, width, channels = shape
+            if image.mode.startswith("I"):  # 16 bits: keep the upper eight
+                image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
             converted = image.convert("L" if channels == 1 else "RGB")
             if converted.size != (width, height):
                 converted = converted.resize((width, height), Image.Resampling.BILINEAR)

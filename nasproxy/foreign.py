@@ -38,7 +38,8 @@ def import_proxy(path: str | Path, data: Dataset, index: int = 0) -> ProxySet:
     if images.ndim == 5:
         if not 0 <= index < len(images):
             raise UserError(f"{path}: expected an index from 0 to {len(images) - 1}, got {index}")
-        images, labels = images[index], labels[index] if labels.ndim == 2 else labels
+        stacked = labels.shape[:2] == images.shape[:2]
+        images, labels = images[index], labels[index] if stacked else labels
     pixels = _normalised(path, images, arrays, data)
     if tuple(pixels.shape[1:]) != data.input_shape:
         raise UserError(

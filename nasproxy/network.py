@@ -29,7 +29,7 @@ def save_network(
         description: more JSON values to keep, such as ``mean`` and ``std``.
     """
     about = {
-        "space": space.name,
+        "space": space.locator,
         "space_sha256": space.sha256,
         "params": params,
         "input_shape": list(input_shape),
@@ -67,13 +67,20 @@ def load_network(path: str | Path, space: Space | None = None) -> nn.Module:
 
     Args:
         path: a file of `save_network`, such as ``runs/digits/best.safetensors``.
-        space: instead of the one named in the file. Loading a space runs its code.
+        space: instead of the one named in the file, also one that has changed since. Loading a
+            space runs its code.
 
     Raises:
         UserError: the file or its space is missing or has changed.
     """
     about = describe_network(path)
-    space = load_space(about["space"]) if space is None else space
+    if space is None:
+        space = load_space(about["space"])
+        if space.sha256 != about["space_sha256"]:
+            raise UserError(
+                f"{path}: search space {space.name} has changed since (was "
+                f"{about['space_sha256']}, is {space.sha256}); give space= to load it all the same"
+            )
     channels, height, width = about["input_shape"]
     with torch.random.fork_rng(devices=[]):
         network = space.build(about["params"], (channels, height, width), about["num_classes"])
@@ -83,7 +90,6 @@ def load_network(path: str | Path, space: Space | None = None) -> nn.Module:
         network.load_state_dict(state)
     except RuntimeError:
         raise UserError(
-            f"{path}: the weights do not fit; search space {space.name} has changed "
-            f"(was {about['space_sha256']}, is {space.sha256})"
+            f"{path}: the weights do not fit a network of search space {space.name}"
         ) from None
     return network.eval()

@@ -120,7 +120,7 @@ class ProxySet:
         """Write a PNG: a row a class, up to `per_class` images each, named by class."""
         from matplotlib.figure import Figure
 
-        names = self.metadata["class_names"]
+        names = self.metadata["class_names"][:100]  # more rows make no picture
         hard = self.labels if self.labels.ndim == 1 else self.labels.argmax(1)
         pixels = self.normalisation.pixels(self.images).permute(0, 2, 3, 1).numpy()
         columns = min(per_class, int(torch.bincount(hard).max()))
@@ -188,6 +188,8 @@ def _check_labels(labels: Tensor, count: int, class_names: Any) -> None:
     elif labels.dtype == torch.float32 and labels.shape == (count, classes):
         if not torch.isfinite(labels).all():
             raise UserError("expected finite soft labels, got NaN or infinity")
+        if labels.min() < 0 or (labels.sum(1) - 1).abs().max() > 1e-3:
+            raise UserError("expected soft labels of 0 or more that sum to 1, image by image")
     else:
         raise UserError(
             f"expected int64 labels ({count},) or float32 ({count}, {classes}), "

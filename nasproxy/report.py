@@ -25,7 +25,8 @@ class Report:
         drawn: how they were drawn, ``uniform`` or ``all``.
         truth_seconds_per_architecture: mean, all seeds together; None when unknown.
         ceiling: Spearman of one truth training with another, ``{"seeds", "spearman",
-            "spearman_top20"}``; None where the truth has one seed.
+            "spearman_top20"}``, and what a ranking without error would show with their mean,
+            ``perfect_ranking``; None where the truth has one seed.
         rankings: in the order given, then the combined ones.
         pareto: architectures that no other beats in truth and cost, by cost: ``params``, ``macs``,
             ``latency`` (ms an image, measured in batches).
@@ -39,7 +40,7 @@ class Report:
     n: int
     drawn: str
     truth_seconds_per_architecture: float | None
-    ceiling: dict[str, float | int] | None
+    ceiling: dict[str, float | int | None] | None
     rankings: tuple[Ranking, ...]
     pareto: dict[str, list[dict[str, Any]]]
     provenance: dict[str, Any]
@@ -108,6 +109,9 @@ def correlate(
     """
     if not rankings:
         raise UserError("correlate needs one ranking or more beside the truth")
+    names = [study.study_name for study in rankings]
+    if len(set(names)) < len(names):
+        raise UserError(f"expected every ranking once, got {', '.join(names)}")
     if combination not in ("log", "mean"):
         raise UserError(f"expected combination log or mean, got {combination!r}")
     join = Join(truth, rankings)
@@ -144,10 +148,11 @@ def _headline(report: Report) -> list[str]:
         f"({report.metric}, {seconds} s per architecture)."
     ]
     if report.ceiling:
+        c = report.ceiling
         said.append(
-            f"One training of the truth against another: Spearman "
-            f"{report.ceiling['spearman']:.3f}, among the best 20% "
-            f"{report.ceiling['spearman_top20']:.2f}; about the most that a ranking can reach."
+            f"One training of the truth against another: Spearman {_number(c['spearman'], '.3f')}, "
+            f"among the best 20% {_number(c['spearman_top20'], '.2f')}. A perfect ranking would "
+            f"show about {_number(c['perfect_ranking'], '.3f')} with the mean of {c['seeds']}."
         )
     return said
 
@@ -194,8 +199,12 @@ def _at_k_table(report: Report) -> list[str]:
 def _pareto_table(cost: str, front: Sequence[dict[str, Any]]) -> list[str]:
     rows = [[cost, "truth", "architecture"]]
     return _aligned(
-        rows + [[f"{p[cost]:.4g}", f"{p['truth']:.4g}", f"`{p['architecture']}`"] for p in front]
+        rows + [[f"{p[cost]:.4g}", f"{p['truth']:.4g}", _code(p["architecture"])] for p in front]
     )
+
+
+def _code(text: str) -> str:
+    return "`" + text.replace("|", "\\|") + "`"  # a bare | would end the cell
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

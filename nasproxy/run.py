@@ -131,15 +131,15 @@ def run(options: RunOptions = RunOptions()) -> RunResult:
         UserError: an option is off, or `out` holds a run with other options.
     """
     folder = options.folder
-    if options.fresh:
-        _clear(folder)
-    make_folder(folder)
     say = _Narrator(quiet=options.quiet)
     data = load_dataset(options.data, options.root)
     space = replace(
         load_space(options.space), max_params=options.max_params, max_macs=options.max_flops
     )
     uniform = space.sample(options.trials, options.seed, data.input_shape, data.num_classes)
+    make_folder(folder)
+    if options.fresh:  # after what may be refused
+        _clear(folder)
     say(
         f"{data.name}: {len(data.train)} training images {data.input_shape}, "
         f"{data.num_classes} classes; {options.trials} architectures of {space.name}"
@@ -261,7 +261,8 @@ def _ranked(study: optuna.Study) -> list[FrozenTrial]:
         attributes = trial.user_attrs
         return -(trial.value or 0), attributes.get("loss", 0.0), attributes.get("params", 0.0)
 
-    return sorted(scored(study), key=order)
+    ranked = {architecture_of(trial).key: trial for trial in sorted(scored(study), key=order)}
+    return list(ranked.values())  # one that was drawn twice is there once
 
 
 def _best(

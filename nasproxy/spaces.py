@@ -30,6 +30,7 @@ from nasproxy.files import write_text
 from nasproxy.size import count_macs, count_params
 from nasproxy.spec import parse_spec
 
+_BARREN = 2000  # invalid draws in a row after which a space is taken to hold no more valid ones
 ENTRY_POINTS = "nasproxy.spaces"  # group in which an installed package offers spaces
 
 
@@ -59,7 +60,7 @@ class Space:
     Attributes:
         name: what it was loaded by.
         path: its source file.
-        sha256: of that file, 16 hex digits.
+        sha256: of that file and of those beside it that it imports, 16 hex digits.
         options: more arguments of its `build`, such as a number of channels.
         max_params, max_macs: architectures above count as invalid; None is no limit.
     """
@@ -73,7 +74,13 @@ class Space:
     max_macs: float | None = None
 
     def __reduce__(self) -> tuple[Callable[..., "Space"], tuple[str]]:
-        return load_space, (self.name,)  # modules don't travel; the other side loads it anew
+        return load_space, (self.locator,)  # modules don't travel; the other side loads it anew
+
+    @property
+    def locator(self) -> str:
+        """The name, with a file's path made absolute: it loads the space from any folder."""
+        name, colon, options = self.name.partition(":")
+        return str(self.path.resolve()) + colon + options if _is_path(name) else self.name
 
     @property
     def summary(self) -> str:
@@ -162,11 +169,14 @@ class Space:
 
         The first k of a longer draw are the draw of k. A space that seems to hold fewer gives
         all that were found. In a conditional space each branch is as likely as its siblings.
+
+        Raises:
+            UserError: none of those drawn can be built.
         """
         generator = np.random.default_rng(seed)
         found: dict[str, Architecture] = {}
-        valid, repeats = 0, 0
-        while valid < count and repeats < max(100, 10 * len(found)):
+        valid, repeats, barren = 0, 0, 0  # barren: draws in a row that could not be built
+        while valid < count and repeats < max(100, 10 * len(found)) and barren < _BARREN:
             trial = _ScriptedTrial(lambda name, distribution: _uniform(generator, distribution))
             drawn = self.trace(trial, input_shape, num_classes)
             if drawn.key in found:
@@ -174,6 +184,10 @@ class Space:
                 continue
             found[drawn.key] = drawn
             valid, repeats = valid + (drawn.error is None), 0
+            barren = 0 if drawn.error is None else barren + 1
+        if not valid:
+            first = next((a.error for a in found.values()), "nothing was drawn")
+            raise UserError(f"{self.name}: no architecture can be built; the first: {first}")
         return list(found.values())
 
     def enumerate(
@@ -254,7 +268,9 @@ def _values(name: str, distribution: BaseDistribution) -> Sequence[Any]:
         return range(distribution.low, distribution.high + 1, distribution.step)
     if isinstance(distribution, FloatDistribution) and distribution.step is not None:
         count = round((distribution.high - distribution.low) / distribution.step) + 1
-        return [distribution.low + i * distribution.step for i in range(count)]
+        return [
+            min(distribution.low + i * distribution.step, distribution.high) for i in range(count)
+        ]
     raise UserError(f"parameter {name} is continuous: the space can't be enumerated; draw from it")
 
 
@@ -319,18 +335,32 @@ def load_space(name: str) -> Space:
             f"search space {name!r} has no function build(trial, input_shape, num_classes)"
         )
     path = Path(str(module.__file__))
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     known = list(inspect.signature(module.build).parameters)[3:]
     for option in options:
         if option not in known:
             raise UserError(
                 f"search space {name!r} has no option {option!r}{nearest(option, known)}"
             )
-    return Space(spec, path, digest, module, options)
+    return Space(spec, path, _digest(module, path), module, options)
+
+
+def _digest(module: ModuleType, path: Path) -> str:
+    """SHA-256 of the file and, in order of name, of its neighbours that it imports."""
+    values = [value for value in vars(module).values() if isinstance(value, ModuleType)]
+    files = {Path(str(value.__file__)) for value in values if getattr(value, "__file__", None)}
+    beside = sorted(file for file in files if file.parent == path.parent)
+    digest = hashlib.sha256(path.read_bytes())
+    for file in beside:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith(".py") or os.sep in name
 
 
 def _import(name: str) -> ModuleType:
-    if name.endswith(".py") or os.sep in name:
+    if _is_path(name):
         return _import_file(Path(name).expanduser())
     if name in builtin_spaces():
         return importlib.import_module(f"search_spaces.{name}")

@@ -32,7 +32,8 @@ from nasproxy.estimators import Estimator, make_estimator
 from nasproxy.estimators.base import Candidate, Scores
 from nasproxy.progress import progress as progress_bar
 from nasproxy.proxy import ProxySet
-from nasproxy.runtime import hardware, pick_device, versions
+from nasproxy.runtime import hardware, pick_device, seeded, versions
+from nasproxy.size import count_macs, count_params
 from nasproxy.spaces import Architecture, Space, load_space
 from nasproxy.storage import open_storage, open_study
 from nasproxy.train import Recipe
@@ -113,6 +114,8 @@ def rank(
         space = replace(space, max_params=max_params, max_macs=max_flops)
     estimator = make_estimator(by, data, recipe, device)
     seeds = seeds if estimator.seeded else 1
+    if sampler in STEERED and "components" in estimator.identity:
+        raise UserError(f"{estimator.name} is only defined among others: it can't steer a search")
     identity = {
         "space": space.name,
         "space_sha256": space.sha256,
@@ -159,9 +162,7 @@ def _plan(
         return [
             architecture_of(trial)
             for trial in like.get_trials(deepcopy=False)
-            if "architecture" in trial.user_attrs
-            and "duplicate" not in trial.user_attrs
-            and trial.state is not TrialState.FAIL
+            if trial.state is TrialState.COMPLETE or trial.user_attrs.keys() & {"invalid", "broken"}
         ]
     if like is not None:
         return list(like)
@@ -203,6 +204,7 @@ class _Scoring:
     def score(self, plan: list[Architecture]) -> None:
         """Score every architecture of the plan that is not in the study yet."""
         left = self._unfinished()
+        self._draw_again(plan)
         todo = {a.key: a for a in plan if a.key not in self._known}
         buildable = [a for a in plan if a.error is None]
         done = sum(a.key in self._known for a in buildable) - len(left)
@@ -255,7 +257,7 @@ class _Scoring:
 
     def _has_twin(self, architecture: Architecture) -> bool:
         """Whether an isomorphic architecture is, or is about to be, in the study."""
-        if self.train_twins or architecture.error is not None:
+        if self.train_twins or self.estimator.kind == "free" or architecture.error is not None:
             return False
         canonical = self.space.canonical(architecture.params)
         twin = self._twins.setdefault(canonical, architecture.key)
@@ -273,10 +275,38 @@ class _Scoring:
         twin = next(finished, None)
         if twin is None:  # another process is at it: the next call copies its score
             return
-        attributes = {k: v for k, v in twin.user_attrs.items() if k != "driver"}
-        attributes |= {"architecture": architecture.key, "drawn": architecture.drawn}
-        outcome: Outcome = attributes.get("broken") or {"score": float(twin.value or 0.0)}
-        self._add(architecture, {**attributes, "twin": key}, outcome)
+        self._add_as(architecture, twin, twin=key)
+
+    def _add_as(self, architecture: Architecture, other: FrozenTrial, **more: Any) -> None:
+        """Record an architecture with the score of another trial; its size is its own."""
+        attributes = {k: v for k, v in other.user_attrs.items() if k != "driver"}
+        attributes |= {"architecture": architecture.key, "drawn": architecture.drawn, **more}
+        if "params" in attributes:
+            with seeded(self.seed):
+                network = self._candidate(architecture.key, architecture.params).build()
+            attributes["params"] = float(count_params(network))
+            if "macs" in attributes:
+                attributes["macs"] = float(count_macs(network, self.input_shape))
+        outcome: Outcome = attributes.get("broken") or {"score": float(other.value or 0.0)}
+        self._add(architecture, attributes, outcome)
+
+    def _draw_again(self, plan: Iterable[Architecture]) -> None:
+        """Uniform draws that a search had come to: their scores count as drawn uniformly too.
+
+        Without them the draws that a correlation sees would lack what the search liked.
+        """
+        trials = self.study.get_trials(deepcopy=False)
+        blind = {_key(t) for t in trials if t.user_attrs.get("drawn") in UNBIASED}
+        steered = {
+            _key(t): t
+            for t in trials
+            if t.user_attrs.get("drawn") not in UNBIASED
+            and (t.state is TrialState.COMPLETE or "broken" in t.user_attrs)
+        }
+        for architecture in plan:
+            key = architecture.key
+            if architecture.drawn in UNBIASED and key in steered and key not in blind:
+                self._add_as(architecture, steered[key])
 
     def steer(self, sampler: str, trials: int) -> None:
         """Let a sampler ask, a batch at a time, until the study holds `trials` architectures."""
@@ -368,7 +398,7 @@ class _Scoring:
 
     def _run(self, trials: Iterator[Trial], bar: Any) -> None:
         """Score trials as workers come free, each seed by itself, and tell when all are in."""
-        tasks = ((trial, k) for trial in trials for k in self._missing_seeds(trial))
+        tasks = self._tasks(trials, bar)
         scores: dict[int, dict[int, Outcome]] = {}  # by trial number and seed
         attempts: dict[tuple[int, int], int] = {}
         running: dict[Future[Outcome], tuple[Trial, int]] = {}
@@ -396,6 +426,14 @@ class _Scoring:
                     del scores[trial.number]
                     bar.update()
 
+    def _tasks(self, trials: Iterator[Trial], bar: Any) -> Iterator[tuple[Trial, int]]:
+        for trial in trials:
+            stored = self._stored(trial)
+            if len(stored) == self.seeds:  # its driver died with nothing left but to tell
+                self._tell(trial, [stored[k] for k in range(self.seeds)])
+                bar.update()
+            yield from ((trial, k) for k in range(self.seeds) if k not in stored)
+
     def _submit(self, trial: Trial, k: int) -> "Future[Outcome]":
         candidate = self._candidate(trial.user_attrs["architecture"], trial.params)
         return self.workers.submit(self.estimator, candidate, self.seed + k)
@@ -407,10 +445,6 @@ class _Scoring:
         """What a worker found, None if it died."""
         error = future.exception()
         return None if error is not None else future.result()
-
-    def _missing_seeds(self, trial: Trial) -> list[int]:
-        stored = self._stored(trial)
-        return [k for k in range(self.seeds) if k not in stored]
 
     def _stored(self, trial: Trial) -> dict[int, Outcome]:
         """Seeds finished before an interruption."""
@@ -442,7 +476,7 @@ class _Scoring:
         if wrong:
             self._prune(trial, "broken", wrong[0])
             return
-        for name in sorted(good[0].keys() - {"score"}):
+        for name in sorted(set.intersection(*(set(outcome) for outcome in good)) - {"score"}):
             mean = sum(outcome[name] for outcome in good) / len(good)
             if math.isfinite(mean):
                 trial.set_user_attr(name, mean)
@@ -457,6 +491,10 @@ def _tpe(seed: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return TPESampler(multivariate=True, constant_liar=True, seed=seed)
+
+
+def _key(trial: FrozenTrial) -> str | None:
+    return trial.user_attrs.get("architecture")
 
 
 def _driver() -> str:

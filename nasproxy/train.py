@@ -182,5 +182,5 @@ def evaluate_network(
 def _batches(order: Tensor, batch_size: int) -> Iterator[Tensor]:
     """Batches of a shuffled index; a last batch of one is left out: batch norm can't take it."""
     for batch in order.split(batch_size):
-        if len(batch) > 1 or len(order) == 1:
+        if len(batch) > 1 or batch_size == 1 or len(order) == 1:
             yield batch

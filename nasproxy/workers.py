@@ -14,7 +14,7 @@ import cloudpickle
 import loky
 import torch
 
-from nasproxy.errors import reason
+from nasproxy.errors import UserError, reason
 from nasproxy.estimators.base import Candidate, Estimator, Scores
 from nasproxy.runtime import cores, threads
 
@@ -32,6 +32,8 @@ class Workers:
     """
 
     def __init__(self, jobs: int | None = None) -> None:
+        if jobs is not None and jobs < 1:
+            raise UserError(f"expected jobs of 1 or more, got {jobs}")
         self.jobs = cores() if jobs is None else jobs
         self._pool: Any = None
         self._folder: Path | None = None

@@ -142,7 +142,8 @@ class Residual(nn.Module):
         self.first = _conv(width_in, width, 3, stride=2)
         self.second = _conv(width, width, 3)
         self.shortcut = nn.Sequential(
-            nn.AvgPool2d(2, stride=2), nn.Conv2d(width_in, width, 1, bias=False)
+            nn.AvgPool2d(2, stride=2, ceil_mode=True),  # an odd side ends as the convolution's
+            nn.Conv2d(width_in, width, 1, bias=False),
         )
 
     def forward(self, features: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nasproxy.cli import COMMANDS, make_parser
+from nasproxy.cli import COMMANDS, _study_name, make_parser
 
 
 def test_step_by_step(command, npz: str, tiny_space_file: str, tmp_path: Path) -> None:
@@ -74,6 +74,34 @@ def test_run_from_a_config_file(command, npz: str, tiny_space_file: str, tmp_pat
     assert document == json.loads((out_folder / "report.json").read_text())
 
 
+def test_lists_in_a_config_file(command, npz: str, tiny_space_file: str, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path / 's.db'}"
+    common = ("--data", npz, "--space", tiny_space_file, "--storage", storage, "--jobs", 1)
+    for by in ("params", "flops"):
+        assert command("rank", "--by", by, "--trials", 4, *common)[0] == 0
+    text = f"truth: params\nstudy: [flops, params]\nstorage: {storage}\ncombine: ['flops,params']\n"
+    (tmp_path / "c.yaml").write_text(text)
+    status, out, err = command("correlate", "--config", tmp_path / "c.yaml", "--json")
+    assert status == 0, err
+    names = [r["study"] for r in json.loads(out)["rankings"]]
+    assert names == ["flops", "params", "flops+params"]
+    twice = ("--truth", "params", "--study", "flops", "--study", "flops", "--storage", storage)
+    assert "expected every ranking once" in command("correlate", *twice)[2]
+
+
+@pytest.mark.parametrize(
+    ("by", "name"),
+    [
+        ("full:lr=0.1", "full:lr=0.1"),
+        ("a/p.safetensors:epochs=3", "p:epochs=3"),
+        ("./p.safetensors", "p"),
+        ("table:a/t.csv.gz:acc", "table:t.csv.gz:acc"),
+    ],
+)
+def test_studies_are_named_for_the_whole_estimator(by: str, name: str) -> None:
+    assert _study_name(by) == name
+
+
 def test_print_config_is_a_config(command, tmp_path: Path) -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "nasproxy", "run", "--ipc", "7", "--print_config"],
@@ -134,6 +162,7 @@ BAD = {
     "no study": ("correlate", "--truth", "t"),
     "unknown list": ("list", "space"),
     "missing config": ("run", "--config", "missing.yaml"),
+    "no jobs": ("run", "--jobs", "-1"),
     "out of range": ("run", "--trials", "0"),
     "recipe out of range": ("run", "--full.lr", "-1"),
     "unknown device": ("condense", "--device", "tpu9"),

@@ -1,4 +1,5 @@
 import gzip
+import shutil
 import struct
 from pathlib import Path
 
@@ -64,6 +65,15 @@ def test_folder_of_images(tmp_path: Path) -> None:
     data = load_dataset(str(tmp_path))
     assert data.class_names == ("cat", "dog")
     assert data.input_shape == (3, 40, 40)
+    deep = (np.arange(40 * 40, dtype=np.uint16) * 40).reshape(40, 40)
+    for name in ("cat", "dog"):
+        (tmp_path / "deep" / name).mkdir(parents=True)
+        for number in range(6):
+            Image.fromarray(deep).save(tmp_path / "deep" / name / f"{number}.png")
+    grey = load_dataset(str(tmp_path / "deep"))
+    assert grey.input_shape == (1, 40, 40)
+    assert torch.equal(grey.test.images[0, 0], torch.from_numpy((deep >> 8).astype(np.uint8)))
+    shutil.rmtree(tmp_path / "deep")
     smaller = load_dataset(str(tmp_path), image_size=16)
     assert smaller.input_shape == (3, 16, 16)
     (tmp_path / "dog" / "3.png").write_bytes(b"not a picture")
@@ -107,6 +117,7 @@ def test_torchvision_files_that_are_there_are_read(tmp_path: Path) -> None:
         ({"y_train": np.r_[np.zeros(28, int), 1, 1]}, "class '1' has 2 training images"),
         ({"x_test": np.zeros((6, 9, 9), np.uint8), "y_test": np.zeros(6, int)}, "make them alike"),
         ({"x_test": np.zeros((6, 8, 8), np.uint8)}, "both x_test and y_test"),
+        ({"x_train": np.zeros((0, 8, 8), np.uint8), "y_train": np.zeros(0, int)}, "got none"),
         ({"x_train": np.array([None] * 30)}, "not a readable .npz of plain arrays"),
     ],
 )

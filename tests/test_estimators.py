@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 import nasproxy
 from nasproxy import UserError, rank
 from nasproxy.correlation import combine, spearman
+from nasproxy.size import count_params
 from nasproxy.study import scored
 
 from .conftest import QUICK
@@ -79,6 +80,7 @@ def test_isomorphic_cells_are_trained_once(data) -> None:
     none = dict.fromkeys((f"Op{i}" for i in range(6)), "none")
     one = {**none, "Op0": "skip_connect", "Op3": "nor_conv_3x3"}
     two = {**none, "Op0": "skip_connect", "Op4": "nor_conv_3x3"}
+    assert space.canonical({**one, "Op2": "none"}) == space.canonical(one)
     three = {**none, "Op3": "avg_pool_3x3"}
     assert space.canonical(one) == space.canonical(two) != space.canonical(three)
     (drawn,) = space.sample(1, 0, data.input_shape, 3)
@@ -93,6 +95,8 @@ def test_isomorphic_cells_are_trained_once(data) -> None:
     assert twin.user_attrs["twin"] == first.user_attrs["architecture"]
     assert twin.value == first.value
     assert twin.user_attrs["loss"] == first.user_attrs["loss"]
+    built = space.build(twin.params, data.input_shape, 3)
+    assert twin.user_attrs["params"] == count_params(built)  # its own, not its twin's
     every = rank(space, "full", data=data, like=plan, recipe=QUICK, jobs=1, train_twins=True)
     assert not [t for t in every.trials if "twin" in t.user_attrs]
 

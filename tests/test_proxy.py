@@ -73,6 +73,7 @@ def test_preview_shows_a_row_a_class(proxy: ProxySet, tmp_path: Path) -> None:
         ({"labels": torch.zeros(5, dtype=torch.int64)}, "expected int64 labels"),
         ({"labels": torch.full((6,), 3)}, "expected labels from 0 to 2, got 3 to 3"),
         ({"labels": torch.zeros(6, 2)}, "expected int64 labels"),
+        ({"labels": torch.full((6, 3), -1.0)}, "that sum to 1"),
         ({"mean": [0.0, 0.0]}, "expected 1 numbers as mean"),
         ({"std": None}, "expected 1 numbers as std"),
         ({"format": 99}, "expected proxy format 1, got 99"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nasproxy.cli import make_parser
+from nasproxy.cli import _spell, make_parser
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
@@ -27,7 +27,7 @@ def _commands() -> list[list[str]]:
 
 @pytest.mark.parametrize("arguments", _commands(), ids=" ".join)
 def test_commands_parse(arguments: list[str]) -> None:
-    make_parser().parse_args(arguments)
+    make_parser().parse_args(_spell(arguments))
 
 
 def test_every_file_is_in_the_tree() -> None:

@@ -82,6 +82,9 @@ def test_other_options_are_refused_and_fresh_starts_over(options: RunOptions) ->
         run(dataclasses.replace(options, ipc=3))
     with pytest.raises(UserError, match="was made with recipe"):
         run(dataclasses.replace(options, full=Recipe(epochs=4, augment="none")))
+    with pytest.raises(UserError, match="unknown search space"):
+        run(dataclasses.replace(options, space="tpyo", fresh=True))
+    assert (keep.parent / "report.md").exists()  # a refused start deletes nothing
     result = run(dataclasses.replace(options, ipc=3, fresh=True))
     assert result.report.rankings[0].study == "dm-3"
     assert keep.read_text() == "mine"
@@ -124,8 +127,10 @@ def test_networks_of_a_changed_space_are_refused(tmp_path: Path, tiny_space_file
     x = torch.randn(2, 1, 8, 8)
     assert torch.equal(again(x), network.eval()(x))
     path.write_text(text.replace("nn.Linear(width, num_classes)", "nn.Linear(width, 5)"))
-    with pytest.raises(UserError, match="the weights do not fit"):
+    with pytest.raises(UserError, match="has changed since"):
         nasproxy.load_network(tmp_path / "n.safetensors")
+    with pytest.raises(UserError, match="the weights do not fit"):
+        nasproxy.load_network(tmp_path / "n.safetensors", nasproxy.load_space(str(path)))
     (tmp_path / "bad.safetensors").write_bytes(b"12345678910")
     with pytest.raises(UserError, match="not a readable"):
         nasproxy.load_network(tmp_path / "bad.safetensors")

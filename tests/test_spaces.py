@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import gzip
+import hashlib
 import pickle
 import re
 import subprocess
@@ -279,3 +280,48 @@ def test_budgets_turn_architectures_away() -> None:
     for a in space.sample(10, 0, (1, 8, 8), 10):
         if a.error is None:
             assert count_macs(space.build(a.params, (1, 8, 8), 10), (1, 8, 8)) <= 1e6
+
+
+def test_a_space_without_a_valid_architecture_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "none.py"
+    path.write_text(
+        "def build(trial, input_shape, num_classes):\n"
+        "    trial.suggest_float('x', 0, 1)\n"
+        "    raise ValueError('never')\n"
+    )
+    with pytest.raises(UserError, match="no architecture can be built; the first: ValueError: ne"):
+        load_space(str(path)).sample(3, 0, (1, 8, 8), 3)
+
+
+def test_stepped_floats_stay_inside(tmp_path: Path) -> None:
+    path = tmp_path / "steps.py"
+    path.write_text(
+        "from torch import nn\n"
+        "def build(trial, input_shape, num_classes):\n"
+        "    trial.suggest_float('x', 0.1, 0.3, step=0.1)\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))\n"
+    )
+    space = load_space(str(path))
+    found = list(space.enumerate((1, 8, 8), 3))
+    assert len(found) == 3
+    for a in found:
+        space.build(a.params, (1, 8, 8), 3)
+
+
+def test_spaces_travel_from_any_folder(tiny_space_file: str, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(Path(tiny_space_file).parent)
+    packed = pickle.dumps(load_space("./tiny_space.py"))
+    monkeypatch.chdir(tmp_path)
+    assert pickle.loads(packed).sha256 == load_space(tiny_space_file).sha256
+
+
+def test_the_digest_covers_what_a_space_imports_from_beside_it() -> None:
+    small, path = load_space("convnet_small"), load_space("convnet_small").path
+    assert small.sha256 != hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("shape", [(3, 30, 30), (1, 9, 17)], ids=str)
+def test_nasbench201_takes_odd_sizes(shape: tuple[int, int, int]) -> None:
+    params = dict.fromkeys((f"Op{i}" for i in range(6)), "nor_conv_3x3")
+    network = load_space("nasbench201:C=4,N=1").build(params, shape, 5)
+    assert network(torch.randn(2, *shape)).shape == (2, 5)

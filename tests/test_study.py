@@ -295,3 +295,42 @@ def test_estimator_names(data, tmp_path: Path) -> None:
     ]
     with pytest.raises(UserError, match="was made from made"):
         make_estimator(proxy, nasproxy.load_dataset("digits"))
+
+
+def test_a_driver_that_died_before_telling_is_made_up_for(tiny_space, data) -> None:
+    study = rank(tiny_space, Estimator(), data=data, trials=2, seeds=2, jobs=1)
+    storage, name = study._storage, study.study_name
+    left = next(
+        a for a in tiny_space.enumerate((1, 8, 8), 3) if a.key not in _keys(study) and not a.error
+    )
+    study.enqueue_trial(left.params, user_attrs={"architecture": left.key, "drawn": "uniform"})
+    trial = study.ask(left.distributions)
+    for k in range(2):
+        trial.set_user_attr(f"score_seed{k}", 7.0 + k)
+    again = rank(
+        tiny_space, Estimator(), data=data, trials=2, seeds=2, jobs=1, study=name, storage=storage
+    )
+    assert len(_keys(again)) == 3
+    assert again.trials[-1].value == 7.5
+
+
+def test_draws_that_a_search_had_made_count_as_uniform(tiny_space, data) -> None:
+    study = rank(tiny_space, Estimator(), data=data, trials=3, sampler="tpe", jobs=1)
+    options = {"study": study.study_name, "storage": study._storage, "jobs": 1}
+    more = rank(tiny_space, Estimator(), data=data, trials=5, **options)
+    uniform = [t for t in scored(more) if t.user_attrs["drawn"] == "uniform"]
+    assert len({t.user_attrs["architecture"] for t in uniform}) == 5
+    truth = rank(tiny_space, Estimator(), data=data, sampler="all", jobs=1)
+    assert nasproxy.correlate(truth, [more]).n == 5
+
+
+def test_like_a_study_that_is_at_work(tiny_space, data) -> None:
+    study = rank(tiny_space, Estimator(), data=data, trials=2, jobs=1)
+    study.enqueue_trial({"width": 16}, user_attrs={"architecture": "x", "drawn": "uniform"})
+    other = rank(tiny_space, Estimator(), data=data, like=study, jobs=1)
+    assert _keys(other) == _keys(study)
+
+
+def test_a_score_among_others_cannot_steer(data) -> None:
+    with pytest.raises(UserError, match="can't steer a search"):
+        rank("convnet_small", "az_nas", data=data, sampler="tpe")
