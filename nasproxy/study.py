@@ -6,8 +6,9 @@ A ranking is an Optuna study. Its trials are architectures, and carry:
 - ``drawn``: ``uniform``, ``all`` (the whole space), or the sampler that steered, such as ``tpe``;
 - the value: the score averaged over the seeds; ``score_seed0``, ... and ``spread`` (their
   standard deviation) where there are several; ``loss``, ``params``, ``seconds``, ...;
-- ``invalid`` (it can't be built), ``broken`` (it can't be scored) or ``duplicate`` where the
-  state is PRUNED: FAIL would make TPE forget it and ask for it again.
+- ``invalid`` (it can't be built), ``broken`` (it can't be scored), ``missing`` (a table doesn't
+  have it) or ``duplicate`` where the state is PRUNED: FAIL would make TPE forget it and ask for it
+  again.
 """
 
 import contextlib
@@ -47,6 +48,7 @@ STEERED: dict[str, Callable[[int], BaseSampler]] = {
 }
 SAMPLERS = ("random", "all", *STEERED)
 UNBIASED = ("uniform", "all")  # values of `drawn` that a correlation may use
+_REASONS = ("broken", "missing", "invalid")  # attributes of trials without a score
 _BATCH = 4  # architectures that a steering sampler asks for before it sees their scores
 _PATIENCE = 25  # batches without anything new after which a space counts as exhausted
 _ANY_IMAGES = (3, 32, 32), 10  # what an estimator that needs no data builds networks for
@@ -162,7 +164,8 @@ def _plan(
         return [
             architecture_of(trial)
             for trial in like.get_trials(deepcopy=False)
-            if trial.state is TrialState.COMPLETE or trial.user_attrs.keys() & {"invalid", "broken"}
+            if trial.state is TrialState.COMPLETE
+            or trial.user_attrs.keys() & {"invalid", "broken", "missing"}
         ]
     if like is not None:
         return list(like)
@@ -239,8 +242,8 @@ class _Scoring:
     def _add(
         self, architecture: Architecture, attributes: dict[str, Any], outcome: Outcome | None
     ) -> None:
-        if isinstance(outcome, str):
-            attributes["broken"] = outcome
+        if isinstance(outcome, str):  # what a table lacks may still be a good architecture
+            attributes["missing" if self.estimator.kind == "table" else "broken"] = outcome
         elif outcome is not None:
             attributes |= {k: float(v) for k, v in outcome.items() if k != "score"}
         good = isinstance(outcome, dict)
@@ -528,7 +531,7 @@ def _require_a_score(study: optuna.Study) -> None:
     if scored(study):
         return
     reasons: Iterable[Any] = (
-        trial.user_attrs.get("broken") or trial.user_attrs.get("invalid")
+        next((trial.user_attrs[k] for k in _REASONS if k in trial.user_attrs), None)
         for trial in study.get_trials(deepcopy=False)
     )
     first = next(filter(None, reasons), "none was drawn")

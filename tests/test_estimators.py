@@ -30,20 +30,29 @@ def table(tiny_space, tmp_path: Path) -> Path:
 def test_a_table_is_looked_up(tiny_space, table: Path) -> None:
     study = rank(tiny_space, f"table:{table}:accuracy", sampler="all")
     assert sorted(t.value for t in scored(study)) == [0.0, 0.1, 0.2, 0.3]
-    (blank,) = [t for t in study.trials if "broken" in t.user_attrs]
+    (blank,) = [t for t in study.trials if "missing" in t.user_attrs]
     assert blank.state is TrialState.PRUNED
-    assert "has no number for" in blank.user_attrs["broken"]
+    assert "has no number for" in blank.user_attrs["missing"]
+    assert nasproxy.correlate(study, [study]).n == 4  # unknown is not last
     packed = table.with_suffix(".csv.gz")
     packed.write_bytes(gzip.compress(table.read_bytes()))
     again = rank(tiny_space, f"table:{packed}:accuracy", sampler="all")
     assert [t.value for t in again.trials] == [t.value for t in study.trials]
 
 
+def test_a_failed_score_in_a_table_ranks_last(tiny_space, table: Path) -> None:
+    table.write_text(table.read_text().replace(",0.3,", ",-inf,"))
+    study = rank(tiny_space, f"table:{table}:accuracy", sampler="all")
+    report = nasproxy.correlate(study, [study])
+    assert report.n == 4
+    assert report.rankings[0].broken == 1
+
+
 def test_a_row_that_is_not_there_is_recorded(tiny_space, table: Path) -> None:
     lines = table.read_text().splitlines()
     table.write_text("\n".join(lines[:1] + lines[2:]) + "\n")
     study = rank(tiny_space, f"table:{table}:accuracy", sampler="all")
-    reasons = [t.user_attrs["broken"] for t in study.trials if "broken" in t.user_attrs]
+    reasons = [t.user_attrs["missing"] for t in study.trials if "missing" in t.user_attrs]
     assert any("has no row" in reason for reason in reasons)
 
 

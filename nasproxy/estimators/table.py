@@ -17,6 +17,9 @@ KEY_COLUMNS = ("arch", "architecture")  # a table names its architectures in one
 class TableEstimator:
     """The value of a column, in the row whose ``arch`` is the architecture's key.
 
+    A score of minus infinity is one that failed, and ranks last. What has no row or no number is
+    unknown, and takes no part in a comparison.
+
     Attributes:
         name: ``table:FILE:COLUMN``, without the folder.
         metric: the column.
@@ -42,7 +45,7 @@ class TableEstimator:
         if candidate.key not in self.values:
             raise BrokenArchitecture(f"{self.name} has no row {candidate.key}")
         value = self.values[candidate.key]
-        if not math.isfinite(value):
+        if math.isnan(value):
             raise BrokenArchitecture(f"{self.name} has no number for {candidate.key}")
         return {"score": value}
 
