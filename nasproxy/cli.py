@@ -20,6 +20,7 @@ from nasproxy.condense import METHODS, condense
 from nasproxy.data import DATASETS, DEFAULT_ROOT, load_dataset
 from nasproxy.errors import UserError, reason
 from nasproxy.estimators import ESTIMATORS
+from nasproxy.estimators.table import TableEstimator, read_table
 from nasproxy.evaluate import evaluate
 from nasproxy.files import make_folder
 from nasproxy.foreign import import_proxy
@@ -271,8 +272,8 @@ class CorrelateCommand:
     """Correlate rankings with the study named as truth.
 
     Attributes:
-        truth: name of the study of the truth.
-        study: name of a ranking; give it once for each.
+        truth: name of the study, or table:FILE:COLUMN.
+        study: name of a ranking, or table:FILE:COLUMN; give it once for each.
         storage: URL of the Optuna storage that holds them all.
         combine: rankings to combine by rank, as A,B; give it once for each combination.
         combination: log (sum of the logarithms of ranks) or mean (of ranks).
@@ -290,10 +291,14 @@ class CorrelateCommand:
 
 
 def correlate_command(options: CorrelateCommand) -> "Answer":
-    storage = open_storage(options.storage, must_exist=True)
+    names = [options.truth, *options.study]
+    storage = None
+    if not all(name.startswith("table:") for name in names):
+        storage = open_storage(options.storage, must_exist=True)
+    truth, *rankings = (_load_ranking(name, storage) for name in names)
     report = correlate(
-        load_study(options.truth, storage),
-        [load_study(name, storage) for name in options.study],
+        truth,
+        rankings,
         combine=[names.split(",") for names in options.combine],
         combination=options.combination,
         seed=options.seed,
@@ -302,6 +307,15 @@ def correlate_command(options: CorrelateCommand) -> "Answer":
         make_folder(Path(options.out))
         report.write(options.out)
     return Answer(report.to_dict(), str(report))
+
+
+def _load_ranking(
+    name: str, storage: optuna.storages.BaseStorage | None
+) -> optuna.Study | TableEstimator:
+    if name.startswith("table:") or storage is None:
+        path, _, column = name.removeprefix("table:").rpartition(":")
+        return read_table(path, column)
+    return load_study(name, storage)
 
 
 def run_command(options: RunOptions) -> "Answer":

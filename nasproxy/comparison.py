@@ -1,4 +1,4 @@
-"""Studies joined on the architecture, and each ranking's figures beside the truth."""
+"""Studies and tables joined on the architecture, and each ranking's figures beside the truth."""
 
 import math
 from collections.abc import Sequence
@@ -28,6 +28,7 @@ from nasproxy.correlation import (
     top,
 )
 from nasproxy.errors import UserError
+from nasproxy.estimators.table import TableEstimator
 from nasproxy.study import UNBIASED
 
 FRACTIONS = (0.2, 0.1, 0.05)  # shares of the best within which rankings are compared again
@@ -136,30 +137,79 @@ class Column:
     once: float | None
 
 
-class Join:
-    """The architectures that may be compared, and each study's scores of them."""
+@dataclass(frozen=True)
+class Entry:
+    """One architecture: its score, minus infinity if it broke, and its trial's attributes."""
 
-    def __init__(self, truth: optuna.Study, rankings: Sequence[optuna.Study]) -> None:
-        for study in rankings:
-            _require_comparable(truth, study)
-        self.studies = [truth, *rankings]
-        found = [{_key(t): t for t in unbiased_trials(study)} for study in self.studies]
-        self.keys = [key for key in found[0] if all(key in trials for trials in found)]
+    score: float
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Scores by architecture, from a study or from a column of a table.
+
+    Attributes:
+        name: of the study, or of the table's column.
+        metric: what the scores measure.
+        attributes: those of the study.
+        entries: by the architecture's key; only what was drawn blindly.
+    """
+
+    name: str
+    metric: str
+    attributes: dict[str, Any]
+    entries: dict[str, Entry]
+
+
+def make_source(given: "optuna.Study | TableEstimator") -> Source:
+    """The source of a study or of a table's column."""
+    if isinstance(given, TableEstimator):
+        entries = {
+            key: Entry(value, {"drawn": "all"})
+            for key, value in given.values.items()
+            if not math.isnan(value)
+        }
+        attributes = {"estimator": given.name, "kind": given.kind, "table": given.digest}
+        return Source(given.metric, given.metric, attributes, entries)
+    trials = unbiased_trials(given)
+    scores = scores_among(given, trials)
+    return Source(
+        name=given.study_name,
+        metric=(given.metric_names or ["score"])[0],
+        attributes=given.user_attrs,
+        entries={
+            str(trial.user_attrs["architecture"]): Entry(float(score), trial.user_attrs)
+            for trial, score in zip(trials, scores, strict=True)
+        },
+    )
+
+
+class Join:
+    """The architectures that may be compared, and each source's scores of them."""
+
+    def __init__(self, truth: Source, rankings: Sequence[Source]) -> None:
+        for source in rankings:
+            _require_comparable(truth, source)
+        self.sources = [truth, *rankings]
+        self.keys = [k for k in truth.entries if all(k in s.entries for s in rankings)]
         if len(self.keys) < LEAST:
             raise UserError(
-                f"studies {', '.join(s.study_name for s in self.studies)} have {len(self.keys)} "
+                f"studies {', '.join(s.name for s in self.sources)} have {len(self.keys)} "
                 f"uniformly drawn architectures in common, {LEAST} is the least; score the same "
                 "ones with --like"
             )
-        self.trials = [[trials[key] for key in self.keys] for trials in found]
+        self.entries = [[source.entries[key] for key in self.keys] for source in self.sources]
         self.truth, *self.columns = (
-            _column(study, trials) for study, trials in zip(self.studies, self.trials, strict=True)
+            _column(source, entries)
+            for source, entries in zip(self.sources, self.entries, strict=True)
         )
 
     @cached_property
     def drawn(self) -> str:
         """``all`` if the architectures are the whole space, else ``uniform``."""
-        return "all" if {t.user_attrs["drawn"] for t in self.trials[0]} == {"all"} else "uniform"
+        everywhere = {e.attributes["drawn"] for entries in self.entries for e in entries}
+        return "all" if everywhere == {"all"} else "uniform"
 
     def combined(self, names: Sequence[str], how: str) -> Column:
         """A column that combines the rankings of these names.
@@ -183,9 +233,9 @@ class Join:
 
     def ceiling(self) -> dict[str, float | int | None] | None:
         """Spearman of one truth training with another, where the truth has several seeds."""
-        seeds = int(self.studies[0].user_attrs.get("seeds", 1))
+        seeds = int(self.sources[0].attributes.get("seeds", 1))
         rows = [
-            [t.user_attrs.get(f"score_seed{k}", -math.inf) for t in self.trials[0]]
+            [e.attributes.get(f"score_seed{k}", -math.inf) for e in self.entries[0]]
             for k in range(seeds)
         ]
         pairs = list(combinations(np.array(rows), 2))
@@ -208,15 +258,15 @@ class Join:
     def pareto(self) -> dict[str, list[dict[str, Any]]]:
         """Architectures that no other beats in truth and in a cost, by cost.
 
-        A cost is taken from the first study, the truth before the others, that recorded it.
+        A cost is taken from the first source, the truth before the others, that recorded it.
         """
         fronts = {}
         for cost in COSTS:
-            for study, trials in zip(self.studies, self.trials, strict=True):
-                if study.user_attrs.get("space") != self.studies[0].user_attrs.get("space"):
+            for source, entries in zip(self.sources, self.entries, strict=True):
+                if source.attributes.get("space") != self.sources[0].attributes.get("space"):
                     continue  # a small copy has another size
-                if all(cost in t.user_attrs or t.state is TrialState.PRUNED for t in trials):
-                    values = np.array([t.user_attrs.get(cost, math.inf) for t in trials])
+                if all(cost in e.attributes or math.isinf(e.score) for e in entries):
+                    values = np.array([e.attributes.get(cost, math.inf) for e in entries])
                     fronts[cost] = [
                         {
                             "architecture": self.keys[i],
@@ -312,12 +362,12 @@ def _among_few(n: int, value: float) -> float | None:
     return finite(value) if n >= FEW else None
 
 
-def _require_comparable(truth: optuna.Study, study: optuna.Study) -> None:
+def _require_comparable(truth: Source, other: Source) -> None:
     for key in ("space_sha256", "dataset_digest"):
-        here, there = truth.user_attrs.get(key), study.user_attrs.get(key)
+        here, there = truth.attributes.get(key), other.attributes.get(key)
         if here is not None and there is not None and here != there:
             raise UserError(
-                f"studies {truth.study_name!r} and {study.study_name!r} can't be compared: "
+                f"studies {truth.name!r} and {other.name!r} can't be compared: "
                 f"{key} is {here} and {there}"
             )
 
@@ -349,22 +399,18 @@ def scores_among(study: optuna.Study, trials: Sequence[FrozenTrial]) -> Array:
     return scores
 
 
-def _column(study: optuna.Study, trials: Sequence[FrozenTrial]) -> Column:
-    attributes = study.user_attrs
+def _column(source: Source, entries: Sequence[Entry]) -> Column:
+    attributes = source.attributes
     seeds = int(attributes.get("seeds", 1))
-    seconds = [t.user_attrs["seconds"] * seeds for t in trials if "seconds" in t.user_attrs]
+    seconds = [e.attributes["seconds"] * seeds for e in entries if "seconds" in e.attributes]
     return Column(
-        name=study.study_name,
-        estimator=str(attributes.get("estimator", study.study_name)),
+        name=source.name,
+        estimator=str(attributes.get("estimator", source.name)),
         kind=str(attributes.get("kind", "proxy")),
-        scores=scores_among(study, trials),
+        scores=np.array([entry.score for entry in entries]),
         seconds=sum(seconds) / len(seconds) if seconds else None,
         once=attributes.get("cost"),
     )
-
-
-def _key(trial: FrozenTrial) -> str:
-    return str(trial.user_attrs["architecture"])
 
 
 def finite(value: float) -> float | None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 Array = NDArray[np.float64]
-_CHUNK = 2**22  # numbers ranked at a time, so that 15,625 architectures take little memory
+_CHUNK = 2**19  # numbers ranked at a time, so that 15,625 architectures take little memory
 
 
 def spearman(a: Array, b: Array) -> float:

@@ -7,9 +7,10 @@ from typing import Any
 
 import optuna
 
-from nasproxy.comparison import Join, Ranking, finite, rank_all
+from nasproxy.comparison import Join, Ranking, finite, make_source, rank_all
 from nasproxy.correlation import resample_count
 from nasproxy.errors import UserError
+from nasproxy.estimators.table import TableEstimator
 from nasproxy.files import write_atomically, write_json, write_text
 
 
@@ -83,8 +84,8 @@ class Report:
 
 
 def correlate(
-    truth: optuna.Study,
-    rankings: Sequence[optuna.Study],
+    truth: optuna.Study | TableEstimator,
+    rankings: Sequence[optuna.Study | TableEstimator],
     *,
     combine: Sequence[Sequence[str]] = (),
     combination: str = "log",
@@ -97,8 +98,8 @@ def correlate(
     correlation. An architecture that broke while it was being scored ranks last.
 
     Args:
-        truth: such as full-data training.
-        rankings: one study or more.
+        truth: such as full-data training; a study, or a table's column (`read_table`).
+        rankings: one or more of the same.
         combine: names of rankings to combine by rank; each combination is a ranking too.
         combination: ``log`` (sum of the logarithms of ranks) or ``mean`` (of ranks).
         seed: of the bootstrap.
@@ -109,19 +110,20 @@ def correlate(
     """
     if not rankings:
         raise UserError("correlate needs one ranking or more beside the truth")
-    names = [study.study_name for study in rankings]
+    source, *others = (make_source(given) for given in (truth, *rankings))
+    names = [other.name for other in others]
     if len(set(names)) < len(names):
         raise UserError(f"expected every ranking once, got {', '.join(names)}")
     if combination not in ("log", "mean"):
         raise UserError(f"expected combination log or mean, got {combination!r}")
-    join = Join(truth, rankings)
+    join = Join(source, others)
     columns = [*join.columns, *(join.combined(names, combination) for names in combine)]
     names = [column.name for column in columns]
     resamples = resample_count(len(join.keys))
     return Report(
-        truth=truth.study_name,
+        truth=source.name,
         truth_estimator=join.truth.estimator,
-        metric=(truth.metric_names or ["score"])[0],
+        metric=source.metric,
         n=len(join.keys),
         drawn=join.drawn,
         truth_seconds_per_architecture=join.truth.seconds,
@@ -129,7 +131,7 @@ def correlate(
         rankings=rank_all(join.truth, columns, seed),
         pareto=join.pareto(),
         provenance={
-            **truth.user_attrs,
+            **source.attributes,
             "bootstrap": f"percentile, {resamples} resamples of architectures, seed {seed}",
         },
         points=tuple(
