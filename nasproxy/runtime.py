@@ -11,6 +11,16 @@ import torch
 
 from nasproxy.errors import UserError
 
+# A forward pass of about this many pixels is fastest: on a CPU its activations stay in the
+# cache, on a GPU it takes many images to fill the machine (docs/LOG.md, 2026-11-21).
+PIXELS_AT_ONCE = {"cpu": 2**16, "cuda": 2**22}
+
+
+def images_at_once(images: torch.Tensor) -> int:
+    """How many of images (N, C, H, W) to put through a network at a time, on their device."""
+    pixels = PIXELS_AT_ONCE.get(images.device.type, PIXELS_AT_ONCE["cpu"])
+    return max(1, pixels // (images.shape[2] * images.shape[3]))
+
 
 def pick_device(name: str = "auto") -> torch.device:
     """The torch device of a name; ``auto`` is the first GPU if there is one.

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from nasproxy.augment import FULL_STRATEGY, augment, draw, parse_strategy
 from nasproxy.data import ImageSet, Normalisation
 from nasproxy.errors import BrokenArchitecture, UserError
-
-EVALUATION_BATCH = 500
+from nasproxy.runtime import images_at_once
 
 
 @dataclass(frozen=True)
@@ -167,9 +166,8 @@ def evaluate_network(
     network.eval()
     correct = torch.zeros((), dtype=torch.int64, device=images.labels.device)
     loss = torch.zeros((), device=images.labels.device)
-    for pixels, labels in zip(
-        images.images.split(EVALUATION_BATCH), images.labels.split(EVALUATION_BATCH)
-    ):
+    together = images_at_once(images.images)
+    for pixels, labels in zip(images.images.split(together), images.labels.split(together)):
         inputs = normalisation(pixels).contiguous(memory_format=torch.channels_last)
         logits = network(inputs)
         correct += (logits.argmax(1) == labels).sum()

@@ -11,6 +11,7 @@ from nasproxy.augment import augment, draw, parse_strategy
 from nasproxy.cli import CondenseCommand
 from nasproxy.condense import METHODS
 from nasproxy.convnet import ConvNet, default_depth
+from nasproxy.runtime import PIXELS_AT_ONCE
 
 SMALL = {"ipc": 3, "steps": 3, "real_batch": 8, "width": 4}
 
@@ -47,8 +48,7 @@ def _reference(data, ipc, steps, real_batch, width, lr, momentum, seed) -> torch
 
 @pytest.mark.parametrize("pixels_at_once", [1, 2**10, 2**20])
 def test_dm_is_the_slow_reference(data, monkeypatch, pixels_at_once: int) -> None:
-    module = importlib.import_module("nasproxy.condense.dm")
-    monkeypatch.setitem(module._PIXELS_AT_ONCE, "cpu", pixels_at_once)
+    monkeypatch.setitem(PIXELS_AT_ONCE, "cpu", pixels_at_once)
     made = condense(data, "dm", **SMALL, image_lr=0.1, momentum=0.5, seed=7)
     expected = _reference(data, **SMALL, lr=0.1, momentum=0.5, seed=7)
     assert torch.allclose(made.images, expected, atol=1e-4)

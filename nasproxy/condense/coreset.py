@@ -10,8 +10,8 @@ from nasproxy.condense.random import RandomOptions, random_index
 from nasproxy.convnet import ConvNet
 from nasproxy.data import Dataset, ImageSet
 from nasproxy.errors import UserError
-from nasproxy.runtime import seeded
-from nasproxy.train import EVALUATION_BATCH, Recipe, train
+from nasproxy.runtime import images_at_once, seeded
+from nasproxy.train import Recipe, train
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _features(data: Dataset, options: CoresetOptions, device: torch.device) -> T
             train(network, images, recipe, data.normalisation, flip=data.flip, seed=options.seed)
     network.eval()
     with torch.inference_mode():
-        batches = images.images.split(EVALUATION_BATCH)
+        batches = images.images.split(images_at_once(images.images))
         return torch.cat([network.embed(data.normalisation(b)).cpu() for b in batches]).clone()
 
 

@@ -11,10 +11,7 @@ from nasproxy.convnet import ConvNet
 from nasproxy.data import Dataset, ImageSet
 from nasproxy.errors import UserError
 from nasproxy.progress import progress
-
-# A forward pass of about this many pixels is fastest: on a CPU its activations stay in the
-# cache, on a GPU it takes many images to fill the machine (docs/LOG.md, 2026-11-21).
-_PIXELS_AT_ONCE = {"cpu": 2**16, "cuda": 2**22}
+from nasproxy.runtime import images_at_once
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ def match_distribution(
     groups = parse_strategy(options.augment, data.flip)
     train = data.train.to(device)
     members = [(data.train.labels == c).nonzero()[:, 0] for c in range(classes)]
-    together = _classes_at_once(data.input_shape, options, device)
+    together = max(1, images_at_once(train.images) // (options.real_batch + ipc))  # classes
     bar = progress(f"condensing {data.name}", options.steps, show=show)
     with torch.random.fork_rng(devices=[]):
         for step in range(options.steps):
@@ -144,10 +141,3 @@ def _sample(members: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 def _step_seed(seed: int, step: int) -> int:
     return (seed * 1_000_003 + step) % 2**63
-
-
-def _classes_at_once(
-    input_shape: tuple[int, int, int], options: DMOptions, device: torch.device
-) -> int:
-    pixels = input_shape[1] * input_shape[2] * (options.real_batch + options.ipc)
-    return max(1, _PIXELS_AT_ONCE.get(device.type, 2**16) // pixels)
