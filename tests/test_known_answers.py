@@ -57,7 +57,8 @@ def test_a_table_can_be_truth_and_rankings_without_a_study(command, tmp_path: Pa
     table = f"table:{TABLE}"
     script = (  # the high-water mark of this program alone: ru_maxrss starts at its parent's
         "import re, sys; from nasproxy.cli import main; status = main(sys.argv[1:]);"
-        "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1], file=sys.stderr);"
+        "peak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1];"
+        "print(peak, file=sys.stderr);"
         "sys.exit(status)"
     )
     columns = ("params_m", "naswot_c10", "logsynflow_c10")
