@@ -4,6 +4,8 @@ import importlib
 import sys
 from pathlib import Path
 
+from nasproxy.errors import UserError
+
 NAMES = sorted(
     path.stem.replace("_", "-")
     for path in Path(__file__).parent.glob("*.py")
@@ -15,7 +17,10 @@ def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] not in NAMES:
         sys.exit(f"usage: python -m benchmarks {{{','.join(NAMES)}}} [--help]")
     module = importlib.import_module(f"benchmarks.{sys.argv[1].replace('-', '_')}")
-    module.main(sys.argv[2:])
+    try:
+        module.main(sys.argv[2:])
+    except UserError as error:
+        sys.exit(f"benchmarks: error: {error}")
 
 
 if __name__ == "__main__":

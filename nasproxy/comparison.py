@@ -97,6 +97,7 @@ class Ranking:
         seconds_once: spent before any architecture (condensing), None when unknown.
         speedup: seconds per architecture of the truth over those of this ranking.
         break_even: architectures after which `seconds_once` has been earned back.
+        provenance: what its study was made with: recipe, seeds, digests, versions, hardware.
     """
 
     study: str
@@ -117,6 +118,7 @@ class Ranking:
     seconds_once: float | None
     speedup: float | None
     break_even: int | None
+    provenance: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ class Column:
         scores: (n,), minus infinity for the broken.
         seconds: mean per architecture, all seeds together; None when unknown.
         once: seconds before any architecture; None when unknown.
+        provenance: attributes of its study.
     """
 
     name: str
@@ -135,6 +138,7 @@ class Column:
     scores: Array
     seconds: float | None
     once: float | None
+    provenance: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -229,6 +233,7 @@ class Join:
             scores=combine(np.stack([part.scores for part in parts]), how),
             seconds=_sum([part.seconds for part in parts]),
             once=_sum([part.once for part in parts]),
+            provenance={"combined": list(names), "how": how},
         )
 
     def ceiling(self) -> dict[str, float | int | None] | None:
@@ -340,6 +345,7 @@ def _ranking(
         seconds_once=column.once,
         speedup=speedup,
         break_even=break_even,
+        provenance=column.provenance,
     )
 
 
@@ -410,6 +416,7 @@ def _column(source: Source, entries: Sequence[Entry]) -> Column:
         scores=np.array([entry.score for entry in entries]),
         seconds=sum(seconds) / len(seconds) if seconds else None,
         once=attributes.get("cost"),
+        provenance=attributes,
     )
 
 

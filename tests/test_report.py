@@ -134,6 +134,7 @@ def test_files(report: Report, tmp_path: Path) -> None:
     report.write(tmp_path)
     document = json.loads((tmp_path / "report.json").read_text())
     assert document["n"] == N
+    assert document["rankings"][0]["provenance"]["dataset_digest"] == "d"
     assert len(document["points"]) == N
     text = (tmp_path / "report.md").read_text()
     for name in ("spearman.png", "scores.png"):
