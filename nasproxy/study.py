@@ -340,11 +340,13 @@ class _Scoring:
                     self.study.tell(trial.number, state=TrialState.FAIL)
                     continue
                 left.append(Trial(self.study, trial._trial_id))
-            if key is not None and trial.state is not TrialState.FAIL:
+            if trial.state is TrialState.FAIL or "duplicate" in trial.user_attrs:
+                continue
+            if key is not None:
                 self._known.add(key)
                 if "invalid" in trial.user_attrs:
                     self._invalid.add(key)
-                elif "duplicate" not in trial.user_attrs:
+                else:
                     self._twins.setdefault(self.space.canonical(trial.params), key)
         return left
 
@@ -377,15 +379,12 @@ class _Scoring:
         architecture = self.space.trace(trial, self.input_shape, self.num_classes)
         trial.set_user_attr("driver", _driver())
         trial.set_user_attr("drawn", sampler)
-        if architecture.key in self._known:
+        if architecture.key in self._known or self._has_twin(architecture):
             trial.set_user_attr("architecture", architecture.key)
             self._prune(trial, "duplicate", True)
             return None
         self._known.add(architecture.key)
         trial.set_user_attr("architecture", architecture.key)
-        if self._has_twin(architecture):
-            self._prune(trial, "duplicate", True)
-            return None
         return self._unless_invalid(trial, architecture)
 
     def _unless_invalid(self, trial: Trial, architecture: Architecture) -> Trial | None:

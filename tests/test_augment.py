@@ -71,3 +71,19 @@ def test_no_augmentation_and_no_flip() -> None:
     assert parse_strategy("crop_flip", flip=False) == ("crop",)
     with pytest.raises(UserError, match="did you mean 'rotate'"):
         parse_strategy("crop_rotat")
+
+
+def test_rotation_keeps_distances_in_images_that_are_not_square() -> None:
+    """A dot 8 pixels off the centre stays about 8 pixels off, whichever way it lies."""
+    for row, column in ((8, 24), (8, 8), (16, 16), (0, 16)):
+        images = torch.zeros(40, 1, 17, 33)
+        images[:, :, row, column] = 1
+        out = augment(images, _draws("rotate", 40))[:, 0]
+        weight = out.sum((1, 2))
+        y = (out.sum(2) * torch.arange(17)).sum(1) / weight - 8
+        x = (out.sum(1) * torch.arange(33)).sum(1) / weight - 16
+        inside = weight > 0.9
+        expected = ((row - 8) ** 2 + (column - 16) ** 2) ** 0.5
+        distances = (x**2 + y**2).sqrt()[inside]
+        assert inside.any()
+        assert (distances - expected).abs().max() < 0.7

@@ -220,3 +220,14 @@ def test_ctrl_c_ends_soon_and_the_next_run_goes_on(tmp_path: Path) -> None:
     assert "Traceback" not in err
     assert "interrupted" in err
     assert (tmp_path / "proxy.safetensors").exists()
+
+
+def test_az_nas_is_listed_by_its_combination(command, npz: str, tmp_path: Path) -> None:
+    status, out, err = command(
+        "rank", "--by", "az_nas", "--data", npz, "--trials", 6, "--jobs", 1, "--json",
+        "--storage", f"sqlite:///{tmp_path / 's.db'}",
+    )  # fmt: skip
+    assert status == 0, err
+    scores = [row["score"] for row in json.loads(out)["ranking"]]
+    assert scores == sorted(scores, reverse=True)
+    assert max(scores) <= 0  # sums of logarithms of ranks

@@ -66,3 +66,9 @@ def test_sets_made_by_others(tmp_path: Path) -> None:
         assert len(proxy) == count
         proxy.save(tmp_path / "p.safetensors")
         assert ProxySet.load(tmp_path / "p.safetensors").digest == proxy.digest
+
+
+def test_stacked_soft_labels(data, tmp_path: Path) -> None:
+    soft = np.full((2, 6, 3), 1 / 3, np.float32)
+    np.savez(tmp_path / "s.npz", images=np.zeros((2, 6, 1, 8, 8)), labels=soft)
+    assert import_proxy(tmp_path / "s.npz", data, index=1).labels.shape == (6, 3)

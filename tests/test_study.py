@@ -334,3 +334,30 @@ def test_like_a_study_that_is_at_work(tiny_space, data) -> None:
 def test_a_score_among_others_cannot_steer(data) -> None:
     with pytest.raises(UserError, match="can't steer a search"):
         rank("convnet_small", "az_nas", data=data, sampler="tpe")
+
+
+@dataclass(frozen=True)
+class Partial(Estimator):
+    """Has a second figure for some seeds only, as AZ-NAS may."""
+
+    def __call__(self, candidate, seed: int) -> dict[str, float]:
+        found = super().__call__(candidate, seed)
+        return found | ({"extra": 1.0} if seed == 0 else {})
+
+
+def test_figures_that_some_seeds_lack_are_left_out(tiny_space, data) -> None:
+    study = rank(tiny_space, Partial(), data=data, trials=2, seeds=2, jobs=1)
+    assert all("extra" not in t.user_attrs for t in scored(study))
+    assert all("seconds" in t.user_attrs for t in scored(study))
+
+
+def test_twins_do_not_count_among_what_a_search_finds(data) -> None:
+    space = nasproxy.load_space("nasbench201:C=4,N=1")
+    study = rank(space, Estimator(), data=data, trials=30, sampler="tpe", jobs=1)
+    again = rank(
+        space, Estimator(), data=data, trials=32, sampler="tpe", jobs=1,
+        study=study.study_name, storage=study._storage,
+    )  # fmt: skip
+    assert len(scored(again)) == 32
+    canonical = {space.canonical(t.params) for t in scored(again)}
+    assert len(canonical) == 32

@@ -143,3 +143,10 @@ def test_schedules() -> None:
     assert Recipe(lr=1.0, schedule="step").learning_rate(0.49) == 1.0
     assert Recipe(lr=1.0, schedule="step").learning_rate(0.5) == pytest.approx(0.1)
     assert Recipe(lr=1.0, schedule="constant").learning_rate(0.99) == 1.0
+
+
+def test_batches_of_one_train(data) -> None:
+    network = _linear(data)
+    before = network[1].weight.detach().clone()
+    train(network, data.train, Recipe(epochs=1, batch_size=1, lr=0.001), data.normalisation)
+    assert not torch.equal(network[1].weight, before)
