@@ -20,7 +20,7 @@ from nasproxy.condense import METHODS, condense
 from nasproxy.data import DATASETS, DEFAULT_ROOT, load_dataset
 from nasproxy.errors import UserError, reason
 from nasproxy.estimators import ESTIMATORS
-from nasproxy.estimators.table import TableEstimator, read_table
+from nasproxy.estimators.table import read_table, split_table
 from nasproxy.evaluate import evaluate
 from nasproxy.files import make_folder
 from nasproxy.foreign import import_proxy
@@ -260,9 +260,8 @@ def rank_command(options: RankCommand) -> "Answer":
 
 def _study_name(by: str) -> str:
     """An estimator without the folder and the ending of its file."""
-    if by.startswith("table:"):
-        path, _, column = by.removeprefix("table:").rpartition(":")
-        return f"table:{Path(path).name}:{column}"
+    if table := split_table(by):
+        return f"table:{Path(table[0]).name}:{table[1]}"
     path, ending, options = by.partition(".safetensors")
     return Path(path).name + options if ending else by
 
@@ -292,10 +291,10 @@ class CorrelateCommand:
 
 def correlate_command(options: CorrelateCommand) -> "Answer":
     names = [options.truth, *options.study]
-    storage = None
-    if not all(name.startswith("table:") for name in names):
+    tables = {name: read_table(*table) for name in names if (table := split_table(name))}
+    if len(tables) < len(set(names)):
         storage = open_storage(options.storage, must_exist=True)
-    truth, *rankings = (_load_ranking(name, storage) for name in names)
+    truth, *rankings = (tables.get(name) or load_study(name, storage) for name in names)
     report = correlate(
         truth,
         rankings,
@@ -307,15 +306,6 @@ def correlate_command(options: CorrelateCommand) -> "Answer":
         make_folder(Path(options.out))
         report.write(options.out)
     return Answer(report.to_dict(), str(report))
-
-
-def _load_ranking(
-    name: str, storage: optuna.storages.BaseStorage | None
-) -> optuna.Study | TableEstimator:
-    if name.startswith("table:") or storage is None:
-        path, _, column = name.removeprefix("table:").rpartition(":")
-        return read_table(path, column)
-    return load_study(name, storage)
 
 
 def run_command(options: RunOptions) -> "Answer":

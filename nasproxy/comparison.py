@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -29,7 +28,7 @@ from nasproxy.correlation import (
 )
 from nasproxy.errors import UserError
 from nasproxy.estimators.table import TableEstimator
-from nasproxy.study import UNBIASED
+from nasproxy.study import UNBIASED, has_result
 
 FRACTIONS = (0.2, 0.1, 0.05)  # shares of the best within which rankings are compared again
 KS = (1, 5, 10)  # how many of a ranking's first might be trained in full
@@ -209,7 +208,7 @@ class Join:
             for source, entries in zip(self.sources, self.entries, strict=True)
         )
 
-    @cached_property
+    @property
     def drawn(self) -> str:
         """``all`` if the architectures are the whole space, else ``uniform``."""
         everywhere = {e.attributes["drawn"] for entries in self.entries for e in entries}
@@ -248,15 +247,14 @@ class Join:
             return None
         best = top(self.truth.scores, FRACTIONS[0])
         rho = float(np.mean([spearman(a, b) for a, b in pairs]))
+        among_best = float(np.mean([spearman(a[best], b[best]) for a, b in pairs]))
         # reliability of the mean of k trainings (Spearman-Brown); its root is what a ranking
         # without any error of its own would show (attenuation)
         of_mean = seeds * rho / (1 + (seeds - 1) * rho) if rho > 0 else math.nan
         return {
             "seeds": seeds,
             "spearman": finite(rho),
-            "spearman_top20": _among_few(
-                len(best), float(np.mean([spearman(a[best], b[best]) for a, b in pairs]))
-            ),
+            "spearman_top20": finite(among_best) if len(best) >= FEW else None,
             "perfect_ranking": finite(math.sqrt(of_mean) if of_mean > 0 else math.nan),
         }
 
@@ -352,20 +350,12 @@ def _ranking(
 def _subset(truth: Array, scores: Array, by: str, fraction: float, seed: int) -> Subset:
     index = top(truth if by == "truth" else scores, fraction)
     t, s = truth[index], scores[index]
+    if len(t) < FEW:  # it would be a figure of two or three architectures
+        return Subset(by, fraction, len(t), None, (None, None), None)
     samples = bootstrap_spearman(t, s[None], resample_count(len(t)), seed)[0]
     return Subset(
-        by=by,
-        fraction=fraction,
-        n=len(t),
-        spearman=_among_few(len(t), spearman(t, s)),
-        spearman_ci=interval(samples) if len(t) >= FEW else (None, None),
-        kendall=_among_few(len(t), kendall(t, s)),
+        by, fraction, len(t), finite(spearman(t, s)), interval(samples), finite(kendall(t, s))
     )
-
-
-def _among_few(n: int, value: float) -> float | None:
-    """Nothing, where it would be a figure of two or three architectures."""
-    return finite(value) if n >= FEW else None
 
 
 def _require_comparable(truth: Source, other: Source) -> None:
@@ -380,12 +370,10 @@ def _require_comparable(truth: Source, other: Source) -> None:
 
 def unbiased_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Trials that a correlation may use: drawn blindly, buildable, with a score or broken."""
-    states = (TrialState.COMPLETE, TrialState.PRUNED)
     return [
         trial
-        for trial in study.get_trials(deepcopy=False, states=states)
-        if trial.user_attrs.get("drawn") in UNBIASED
-        and (trial.state is TrialState.COMPLETE or "broken" in trial.user_attrs)
+        for trial in study.get_trials(deepcopy=False)
+        if trial.user_attrs.get("drawn") in UNBIASED and has_result(trial)
     ]
 
 

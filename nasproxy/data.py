@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nasproxy.errors import UserError, nearest
+from nasproxy.files import read_npz
 
 DEFAULT_ROOT = os.environ.get("NASPROXY_DATA", "~/.cache/nasproxy")
 
@@ -272,13 +273,7 @@ def _statistics(images: Tensor) -> Normalisation:
 
 
 def _read_npz(path: Path) -> _Raw:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except FileNotFoundError:
-        raise UserError(f"no such file: {path}") from None
-    except Exception as error:
-        raise UserError(f"{path}: not a readable .npz of plain arrays ({error})") from None
+    arrays = read_npz(path)
     missing = {"x_train", "y_train"} - arrays.keys()
     if missing or ("x_test" in arrays) != ("y_test" in arrays):
         raise UserError(

@@ -14,7 +14,6 @@ from nasproxy.estimators import TrainingEstimator, make_estimator
 from nasproxy.estimators.base import Candidate
 from nasproxy.progress import progress as progress_bar
 from nasproxy.proxy import ProxySet
-from nasproxy.runtime import pick_device
 from nasproxy.train import PROXY_RECIPE, Recipe
 from nasproxy.workers import Workers
 
@@ -110,8 +109,10 @@ def evaluate(
         f"ConvNet {width}", partial(ConvNet, data.input_shape, data.num_classes, width)
     )
     ipc = max(1, len(proxy) // data.num_classes)
-    jobs = 1 if jobs is None and pick_device(device).type == "cuda" else jobs
-    with Workers(jobs) as workers, progress_bar("evaluating", 2 * networks, show=progress) as bar:
+    with (
+        Workers(jobs, device) as workers,
+        progress_bar("evaluating", 2 * networks, show=progress) as bar,
+    ):
         futures = []
         for k in range(seed, seed + networks):
             for images in (proxy, condense(data, "random", ipc=ipc, seed=k)):

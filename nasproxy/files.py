@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nasproxy.errors import UserError
 
 
@@ -42,6 +44,21 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, document: Any) -> None:
     """Write a JSON document atomically, indented; NaN and infinity are refused."""
     write_text(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file; pickled objects are refused.
+
+    Raises:
+        UserError: the file is missing, damaged or holds more than plain arrays.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except Exception as error:  # numpy, zipfile and zlib each have their own
+        raise UserError(f"{path}: not a readable .npz of plain arrays ({error})") from None
 
 
 def make_folder(path: Path) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nasproxy.data import Dataset, Normalisation
 from nasproxy.errors import UserError
+from nasproxy.files import read_npz
 from nasproxy.proxy import FORMAT_VERSION, ProxySet
 from nasproxy.runtime import versions
 
@@ -68,17 +69,14 @@ def import_proxy(path: str | Path, data: Dataset, index: int = 0) -> ProxySet:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
+    if path.suffix != ".safetensors":
+        return read_npz(path)
     if not path.is_file():
         raise UserError(f"no such file: {path}")
     try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except (SafetensorError, OSError, ValueError, EOFError, AttributeError, KeyError) as error:
-        raise UserError(f"{path}: not a readable .npz or .safetensors file ({error})") from None
-    except Exception as error:  # zipfile has errors of its own
-        raise UserError(f"{path}: not a readable .npz file ({error})") from None
+        return dict(load_file(path))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable .safetensors file ({error})") from None
 
 
 def _normalised(path: Path, images: np.ndarray, arrays: dict[str, Any], data: Dataset) -> Tensor:

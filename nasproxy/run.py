@@ -19,7 +19,7 @@ from nasproxy.files import make_folder
 from nasproxy.network import describe_network, save_network
 from nasproxy.proxy import ProxySet
 from nasproxy.report import Report, correlate
-from nasproxy.runtime import pick_device, threads
+from nasproxy.runtime import threads
 from nasproxy.spaces import Architecture, Space, load_space
 from nasproxy.storage import open_storage
 from nasproxy.study import architecture_of, rank, scored
@@ -151,8 +151,7 @@ def run(options: RunOptions = RunOptions()) -> RunResult:
     if options.method != "random":
         beside.append(_proxy(options, data, "random", folder / "random.safetensors", say))
     storage = open_storage(f"sqlite:///{folder / 'study.db'}")
-    jobs = options.jobs or (1 if pick_device(options.device).type == "cuda" else None)
-    with Workers(jobs) as workers:
+    with Workers(options.jobs, options.device) as workers:
 
         def ranked(by: Any, name: str, **more: Any) -> optuna.Study:
             recipe = options.full if by == "full" else options.proxy

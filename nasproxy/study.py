@@ -129,17 +129,15 @@ def rank(
     if estimator.needs_data and data is not None:
         identity |= {"dataset": data.name, "dataset_digest": data.digest}
     shape, classes = (data.input_shape, data.num_classes) if data else _ANY_IMAGES
-    where = pick_device(device)
     record = {
         "kind": estimator.kind,
         "cost": estimator.cost,
-        "hardware": hardware(where),
+        "hardware": hardware(pick_device(device)),
         "versions": versions(),
     }
     opened = open_storage(storage) if isinstance(storage, str | None) else storage
     made = open_study(study, opened, identity, record, estimator.metric)
-    jobs = 1 if jobs is None and (where.type == "cuda" or not estimator.seeded) else jobs
-    with contextlib.nullcontext(workers) if workers else Workers(jobs) as pool:
+    with contextlib.nullcontext(workers) if workers else Workers(jobs, device) as pool:
         scoring = _Scoring(
             made, space, shape, classes, estimator, seeds, seed, pool, train_twins, progress
         )
@@ -269,13 +267,8 @@ class _Scoring:
     def _copy(self, architecture: Architecture) -> None:
         """Give an architecture the score of its twin, which computes the same."""
         key = self._twins[self.space.canonical(architecture.params)]
-        finished = (
-            trial
-            for trial in self.study.get_trials(deepcopy=False)
-            if trial.user_attrs.get("architecture") == key
-            and (trial.state is TrialState.COMPLETE or "broken" in trial.user_attrs)
-        )
-        twin = next(finished, None)
+        trials = self.study.get_trials(deepcopy=False)
+        twin = next((t for t in trials if _key(t) == key and has_result(t)), None)
         if twin is None:  # another process is at it: the next call copies its score
             return
         self._add_as(architecture, twin, twin=key)
@@ -303,8 +296,7 @@ class _Scoring:
         steered = {
             _key(t): t
             for t in trials
-            if t.user_attrs.get("drawn") not in UNBIASED
-            and (t.state is TrialState.COMPLETE or "broken" in t.user_attrs)
+            if t.user_attrs.get("drawn") not in UNBIASED and has_result(t)
         }
         for architecture in plan:
             key = architecture.key
@@ -334,7 +326,7 @@ class _Scoring:
         for _ in waiting:  # died between enqueuing and asking: not claimed, to be asked anew
             self.study.tell(self.study.ask(), state=TrialState.FAIL)
         for trial in self.study.get_trials(deepcopy=False):
-            key = trial.user_attrs.get("architecture")
+            key = _key(trial)
             if trial.state is TrialState.RUNNING and not _alive(trial.user_attrs.get("driver")):
                 if not self._complete(trial):  # died before all its parameters were stored
                     self.study.tell(trial.number, state=TrialState.FAIL)
@@ -519,6 +511,13 @@ def _alive(driver: str | None) -> bool:
     except (PermissionError, ValueError):
         return True
     return True
+
+
+def has_result(trial: FrozenTrial) -> bool:
+    """Whether a trial says how its architecture does: by a score, or by having broken."""
+    if trial.state is TrialState.PRUNED:
+        return "broken" in trial.user_attrs
+    return trial.state is TrialState.COMPLETE
 
 
 def scored(study: optuna.Study) -> list[FrozenTrial]:

@@ -16,7 +16,7 @@ import torch
 
 from nasproxy.errors import UserError, reason
 from nasproxy.estimators.base import Candidate, Estimator, Scores
-from nasproxy.runtime import cores, threads
+from nasproxy.runtime import cores, pick_device, threads
 
 Outcome = Scores | str  # scores, or why there are none
 
@@ -28,13 +28,14 @@ class Workers:
     process of two, and the bytes don't depend on the number of jobs.
 
     Args:
-        jobs: processes; with 1 all happens in this one. None is one a core.
+        jobs: processes; with 1 all happens in this one. None is one a core, or one on a GPU.
+        device: where the networks will be.
     """
 
-    def __init__(self, jobs: int | None = None) -> None:
+    def __init__(self, jobs: int | None = None, device: str = "auto") -> None:
         if jobs is not None and jobs < 1:
             raise UserError(f"expected jobs of 1 or more, got {jobs}")
-        self.jobs = cores() if jobs is None else jobs
+        self.jobs = jobs or (1 if pick_device(device).type == "cuda" else cores())
         self._pool: Any = None
         self._folder: Path | None = None
         self._published: dict[int, tuple[Estimator, Path]] = {}

@@ -12,7 +12,7 @@ from nasproxy.data import Dataset
 from nasproxy.errors import UserError, nearest
 from nasproxy.estimators.base import Estimator
 from nasproxy.estimators.size import SizeEstimator
-from nasproxy.estimators.table import read_table
+from nasproxy.estimators.table import read_table, split_table
 from nasproxy.estimators.training import TrainingEstimator
 from nasproxy.estimators.training_free import TRAINING_FREE, make_training_free
 from nasproxy.proxy import ProxySet
@@ -40,7 +40,7 @@ def make_estimator(
 
     Args:
         by: see the top of this file; an estimator is given back as it is.
-        data: what is trained and validated on; training-free estimators do without.
+        data: what is trained, scored and validated on; a table does without.
         recipe: instead of the default one of the kind.
         device: for training.
 
@@ -50,9 +50,8 @@ def make_estimator(
     """
     if not isinstance(by, str | Path | ProxySet):
         return by
-    if str(by).startswith("table:"):
-        path, _, column = str(by).removeprefix("table:").rpartition(":")
-        return read_table(path, column)
+    if table := split_table(str(by)):
+        return read_table(*table)
     name, options = parse_spec(str(by)) if not isinstance(by, ProxySet) else ("", {})
     if data is None:
         raise UserError(f"ranking by {name or 'a proxy set'} needs a data set")
@@ -74,7 +73,6 @@ def make_estimator(
     if not name.endswith(".safetensors"):
         raise UserError(f"unknown estimator {name!r}{nearest(name, ESTIMATORS)}")
     proxy = ProxySet.load(name)
-    proxy.check_fits(data)
     label = ":".join([proxy_name(proxy), *str(by).partition(".safetensors:")[2:]]).rstrip(":")
     return _trained(label, data, proxy, _override(recipe or PROXY_RECIPE, options), where)
 

@@ -50,6 +50,14 @@ class TableEstimator:
         return {"score": value}
 
 
+def split_table(by: str) -> tuple[str, str] | None:
+    """File and column of ``table:FILE:COLUMN``; None for the name of anything else."""
+    if not by.startswith("table:"):
+        return None
+    path, _, column = by.removeprefix("table:").rpartition(":")
+    return path, column
+
+
 def read_table(path: str, column: str) -> TableEstimator:
     """The estimator of one column of a CSV file, plain or gzipped, with a header.
 
