@@ -1,9 +1,12 @@
 """What a result was made with: device, seeds, versions, machine."""
 
 import contextlib
+import ctypes
 import os
 import platform
+import re
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -49,6 +52,25 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+@cache
+def keep_memory() -> None:
+    """Let this process keep the memory that tensors free, for the next ones.
+
+    By default glibc gives every large block back to the kernel at once, and each new one comes
+    as pages to be faulted in and zeroed, which can take as long as the arithmetic
+    (docs/LOG.md, 2026-11-21). Where there is no glibc nothing happens.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.gnu_get_libc_version  # noqa: B018 - AttributeError elsewhere, where numbers differ
+        for parameter, value in (
+            (-3, 2**30),  # M_MMAP_THRESHOLD: from what size a block is the kernel's
+            (-1, 2**31 - 1),  # M_TRIM_THRESHOLD: how much free memory to keep
+            (-2, 2**26),  # M_TOP_PAD: how much more to ask for at a time
+        ):
+            libc.mallopt(parameter, value)
+
+
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
     """Let torch use `count` threads inside the block."""
@@ -69,6 +91,16 @@ def versions() -> dict[str, str]:
     """Versions that a result depends on."""
     packages = ("nasproxy", "torch", "torchvision", "optuna", "numpy", "scipy")
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+@cache
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 numbers faster than float32 ones."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    with contextlib.suppress(OSError):
+        return bool(re.search(r"\b(avx512_bf16|amx_bf16)\b", Path("/proc/cpuinfo").read_text()))
+    return False
 
 
 def hardware(device: torch.device) -> str:

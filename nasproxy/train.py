@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nasproxy.augment import FULL_STRATEGY, augment, draw, parse_strategy
 from nasproxy.data import ImageSet, Normalisation
 from nasproxy.errors import BrokenArchitecture, UserError
+from nasproxy.layout import PRECISIONS, autocast, make_fast
 from nasproxy.runtime import images_at_once
 
 
@@ -29,6 +30,9 @@ class Recipe:
         nesterov: whether the momentum is Nesterov's.
         weight_decay: of every parameter.
         augment: groups of augmentation such as `crop_flip`, or `none`.
+        precision: `bfloat16` computes convolutions (on a GPU all matrix products) in it, and
+            keeps weights, sums and norms in `float32`; `auto` does where the hardware is faster
+            at it.
     """
 
     epochs: int = 30
@@ -40,6 +44,7 @@ class Recipe:
     nesterov: bool = True
     weight_decay: float = 5e-4
     augment: str = "crop_flip"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "steps", "batch_size"):
@@ -56,6 +61,8 @@ class Recipe:
             raise UserError(f"expected weight_decay of 0 or more, got {self.weight_decay}")
         if self.schedule not in ("cosine", "step", "constant"):
             raise UserError(f"expected schedule cosine, step or constant, got {self.schedule!r}")
+        if self.precision not in PRECISIONS:
+            raise UserError(f"expected precision {', '.join(PRECISIONS)}, got {self.precision!r}")
         parse_strategy(self.augment)
 
     def learning_rate(self, done: float) -> float:
@@ -103,8 +110,7 @@ def train(
     """
     generator = torch.Generator().manual_seed(seed)
     groups = parse_strategy(recipe.augment, flip)
-    network.to(memory_format=torch.channels_last)
-    network.train()
+    make_fast(network, recipe.precision).train()
     per_epoch = len(list(_batches(torch.arange(len(images)), recipe.batch_size)))
     steps = recipe.steps or recipe.epochs * per_epoch
     optimizer = torch.optim.SGD(
@@ -119,14 +125,12 @@ def train(
     while step < steps:
         order = torch.randperm(len(images), generator=generator)
         total, first = torch.zeros_like(total), step
-        for index in _batches(order, recipe.batch_size):
-            batch = images[index.to(images.labels.device)]
-            inputs = augment(
-                normalisation(batch.images), draw(groups, len(index), generator)
-            ).contiguous(memory_format=torch.channels_last)
+        for inputs, labels in _augmented(images, order, recipe, groups, normalisation, generator):
             optimizer.param_groups[0]["lr"] = recipe.learning_rate(step / steps)
             optimizer.zero_grad()
-            loss = F.cross_entropy(network(inputs), batch.labels)
+            with autocast(recipe.precision, inputs.device):
+                logits = network(inputs)
+            loss = F.cross_entropy(logits.float(), labels)
             loss.backward()
             optimizer.step()
             total += loss.detach()
@@ -156,25 +160,57 @@ def check_network(network: nn.Module, inputs: Tensor, num_classes: int) -> None:
 
 @torch.inference_mode()
 def evaluate_network(
-    network: nn.Module, images: ImageSet, normalisation: Normalisation
+    network: nn.Module,
+    images: ImageSet,
+    normalisation: Normalisation,
+    precision: str = "float32",
 ) -> Evaluation:
     """Accuracy and loss on a set with hard labels.
+
+    Args:
+        network: on the device of `images`.
+        images: uint8 or normalised float32.
+        normalisation: for uint8 images.
+        precision: see `Recipe`.
 
     Raises:
         BrokenArchitecture: the loss is infinite or NaN.
     """
-    network.eval()
+    make_fast(network, precision).eval()
     correct = torch.zeros((), dtype=torch.int64, device=images.labels.device)
     loss = torch.zeros((), device=images.labels.device)
     together = images_at_once(images.images)
     for pixels, labels in zip(images.images.split(together), images.labels.split(together)):
         inputs = normalisation(pixels).contiguous(memory_format=torch.channels_last)
-        logits = network(inputs)
+        with autocast(precision, inputs.device):
+            logits = network(inputs).float()
         correct += (logits.argmax(1) == labels).sum()
         loss += F.cross_entropy(logits, labels, reduction="sum")
     if not torch.isfinite(loss):
         raise BrokenArchitecture(f"evaluation gave a loss of {loss.item()}")
     return Evaluation(correct.item() / len(images), loss.item() / len(images))
+
+
+def _augmented(
+    images: ImageSet,
+    order: Tensor,
+    recipe: Recipe,
+    groups: tuple[str, ...],
+    normalisation: Normalisation,
+    generator: torch.Generator,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of inputs and labels; several batches are augmented at once, which costs less."""
+    together = max(1, 4 * images_at_once(images.images) // recipe.batch_size)
+    batches = list(_batches(order, recipe.batch_size))
+    for first in range(0, len(batches), together):
+        some = batches[first : first + together]
+        chosen = images[torch.cat(some).to(images.labels.device)]
+        draws = draw(groups, len(chosen), generator)
+        inputs = augment(normalisation(chosen.images), draws).contiguous(
+            memory_format=torch.channels_last
+        )
+        sizes = [len(batch) for batch in some]
+        yield from zip(inputs.split(sizes), chosen.labels.split(sizes))
 
 
 def _batches(order: Tensor, batch_size: int) -> Iterator[Tensor]:

@@ -16,7 +16,7 @@ import torch
 
 from nasproxy.errors import UserError, reason
 from nasproxy.estimators.base import Candidate, Estimator, Scores
-from nasproxy.runtime import cores, pick_device, threads
+from nasproxy.runtime import cores, keep_memory, pick_device, threads
 
 Outcome = Scores | str  # scores, or why there are none
 
@@ -57,6 +57,7 @@ class Workers:
         """Start scoring; the future's exception, if any, is a worker's death."""
         if self.jobs == 1:
             future: Future[Outcome] = Future()
+            keep_memory()
             with threads(1):
                 future.set_result(score(estimator, candidate, seed))
             return future
@@ -70,9 +71,7 @@ class Workers:
 
     def _running_pool(self) -> Any:
         if self._pool is None:
-            self._pool = loky.ProcessPoolExecutor(
-                self.jobs, initializer=torch.set_num_threads, initargs=(1,)
-            )
+            self._pool = loky.ProcessPoolExecutor(self.jobs, initializer=_prepare)
         return self._pool
 
     def _publish(self, estimator: Estimator) -> Path:
@@ -92,6 +91,11 @@ class Workers:
         if self._pool is not None:
             self._pool.shutdown(wait=not kill, kill_workers=kill)
             self._pool = None
+
+
+def _prepare() -> None:
+    torch.set_num_threads(1)
+    keep_memory()
 
 
 @lru_cache(maxsize=4)

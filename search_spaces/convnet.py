@@ -75,7 +75,8 @@ class ConvNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits: (N, C, H, W) -> (N, classes)."""
-        logits: Tensor = self.classifier(self.blocks(images).flatten(1))
+        features = self.blocks(images).permute(0, 2, 3, 1)  # no copy where channels are last
+        logits: Tensor = self.classifier(features.flatten(1))
         return logits
 
 

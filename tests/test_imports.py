@@ -11,6 +11,7 @@ ORDER = [
     "files",
     "runtime",
     "progress",
+    "layout",
     "data",
     "augment",
     "convnet",

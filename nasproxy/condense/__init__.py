@@ -14,7 +14,7 @@ from nasproxy.condense.random import RandomOptions, choose_random
 from nasproxy.data import Dataset, ImageSet
 from nasproxy.errors import UserError, nearest
 from nasproxy.proxy import FORMAT_VERSION, ProxySet
-from nasproxy.runtime import pick_device, versions
+from nasproxy.runtime import keep_memory, pick_device, versions
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ def condense(
     """
     chosen = method_options(method, **options)
     where = pick_device(device)
+    keep_memory()
     start = time.perf_counter()
     made = METHODS[method].make(data, chosen, where, progress)
     seconds = time.perf_counter() - start

@@ -10,6 +10,7 @@ from nasproxy.condense.random import random_index
 from nasproxy.convnet import ConvNet
 from nasproxy.data import Dataset, ImageSet
 from nasproxy.errors import UserError
+from nasproxy.layout import make_fast
 from nasproxy.progress import progress
 from nasproxy.runtime import images_at_once
 
@@ -104,8 +105,7 @@ def match_distribution(
             torch.manual_seed(_step_seed(options.seed, step))
             generator = torch.Generator().manual_seed(_step_seed(options.seed, step))
             network = ConvNet(data.input_shape, classes, options.width, options.depth)
-            network = network.to(device).to(memory_format=torch.channels_last)
-            network.requires_grad_(False)
+            make_fast(network.to(device)).requires_grad_(False)
             draws = draw(groups, classes, generator)  # one a class, for real and synthetic alike
             optimizer.zero_grad()
             for some in torch.arange(classes).split(together):

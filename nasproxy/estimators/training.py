@@ -76,7 +76,9 @@ class TrainingEstimator:
         start = time.perf_counter()
         network, loss = self.fit(candidate, seed)
         trained = time.perf_counter()
-        evaluation = evaluate_network(network, self._on_device[1], self.normalisation)
+        evaluation = evaluate_network(
+            network, self._on_device[1], self.normalisation, self.recipe.precision
+        )
         end = time.perf_counter()
         channels, height, width = self.validation.images.shape[1:]
         input_shape = (channels, height, width)
