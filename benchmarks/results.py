@@ -1,14 +1,70 @@
-"""Where benchmarks leave what they found: a JSON file and a Markdown table, with provenance."""
+"""What benchmarks find, and where they leave it: JSON and a Markdown table, with provenance."""
 
+import statistics
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nasproxy.files import write_json, write_text
 from nasproxy.runtime import hardware, pick_device, versions
 
 FOLDER = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured figure beside what it should be.
+
+    Attributes:
+        name: of the benchmark.
+        figure: median of the rounds; None when the benchmark was skipped.
+        target: what it should be.
+        unit: of both, in words.
+        better: whether it should be the target or ``less``, or the target or ``more``.
+        n: rounds, or whatever `unit` is counted over.
+        spread: largest minus smallest over the rounds; None for a single one.
+        note: what a reader must know: the parts, the floor, or why it was skipped.
+    """
+
+    name: str
+    figure: float | None
+    target: float
+    unit: str
+    better: Literal["less", "more"]
+    n: int
+    spread: float | None
+    note: str
+
+    @property
+    def met(self) -> bool | None:
+        if self.figure is None:
+            return None
+        return self.figure <= self.target if self.better == "less" else self.figure >= self.target
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, with figures to three digits."""
+        short = {
+            key: None if value is None else float(f"{value:.3g}")
+            for key, value in (("figure", self.figure), ("spread", self.spread))
+        }
+        return {
+            "name": self.name,
+            "figure": short["figure"],
+            "target": self.target,
+            "unit": self.unit,
+            "met": self.met,
+            "n": self.n,
+            "spread": short["spread"],
+            "note": self.note,
+        }
+
+
+def of_rounds(values: Sequence[float]) -> tuple[float, int, float | None]:
+    """Median, how many, and largest minus smallest."""
+    spread = max(values) - min(values) if len(values) > 1 else None
+    return statistics.median(values), len(values), spread
 
 
 def save(name: str, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> None:

@@ -54,6 +54,7 @@ class CondenseCommand:
         width: channels of the embedding ConvNet (dm: 64, dm-paper: 128).
         depth: blocks of the embedding ConvNet (as many as end at about 4x4).
         augment: groups of augmentation such as color_crop_cutout, or none.
+        precision: of the embedding's convolutions: float32, bfloat16, or auto for the faster.
         epochs: for which the ConvNet of herding and k-center is trained first (2).
         device: auto, cpu, cuda or cuda:N.
         root: folder of the data sets that torchvision downloads.
@@ -72,6 +73,7 @@ class CondenseCommand:
     width: int | None = None
     depth: int | None = None
     augment: str | None = None
+    precision: str | None = None
     epochs: int | None = None
     device: str = "auto"
     root: str = DEFAULT_ROOT

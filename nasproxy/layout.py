@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from nasproxy.errors import UserError
 from nasproxy.runtime import has_bfloat16
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -53,6 +54,12 @@ def make_fast(network: nn.Module, precision: str = "float32") -> nn.Module:
                     0
                 ]
     return network
+
+
+def check_precision(precision: str) -> None:
+    """Raise a `UserError` unless it is one of `PRECISIONS`."""
+    if precision not in PRECISIONS:
+        raise UserError(f"expected precision {', '.join(PRECISIONS)}, got {precision!r}")
 
 
 def uses_bfloat16(precision: str, device: torch.device) -> bool:

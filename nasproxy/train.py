@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nasproxy.augment import FULL_STRATEGY, augment, draw, parse_strategy
 from nasproxy.data import ImageSet, Normalisation
 from nasproxy.errors import BrokenArchitecture, UserError
-from nasproxy.layout import PRECISIONS, autocast, make_fast
+from nasproxy.layout import autocast, check_precision, make_fast
 from nasproxy.runtime import images_at_once
 
 
@@ -61,8 +61,7 @@ class Recipe:
             raise UserError(f"expected weight_decay of 0 or more, got {self.weight_decay}")
         if self.schedule not in ("cosine", "step", "constant"):
             raise UserError(f"expected schedule cosine, step or constant, got {self.schedule!r}")
-        if self.precision not in PRECISIONS:
-            raise UserError(f"expected precision {', '.join(PRECISIONS)}, got {self.precision!r}")
+        check_precision(self.precision)
         parse_strategy(self.augment)
 
     def learning_rate(self, done: float) -> float:

@@ -1,6 +1,7 @@
 """Distribution matching (DM; Zhao & Bilen, WACV 2023, arXiv 2110.04181)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from nasproxy.condense.random import random_index
 from nasproxy.convnet import ConvNet
 from nasproxy.data import Dataset, ImageSet
 from nasproxy.errors import UserError
-from nasproxy.layout import make_fast
+from nasproxy.layout import autocast, check_precision, make_fast
 from nasproxy.progress import progress
 from nasproxy.runtime import images_at_once
 
@@ -31,6 +32,8 @@ class DMOptions:
         width: channels of the embedding ConvNet.
         depth: blocks of the embedding ConvNet; by default as many as end at about 4x4.
         augment: groups of differentiable augmentation, or `none`.
+        precision: of the embedding's convolutions: `float32`, `bfloat16`, or `auto`, whichever
+            the hardware is faster at.
     """
 
     ipc: int = 10
@@ -42,6 +45,7 @@ class DMOptions:
     width: int = 64
     depth: int | None = None
     augment: str = FULL_STRATEGY
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("ipc", "steps", "real_batch", "width"):
@@ -53,6 +57,7 @@ class DMOptions:
             raise UserError(f"expected image_lr above 0, got {self.image_lr}")
         if not 0 <= self.momentum < 1:
             raise UserError(f"expected momentum in [0, 1), got {self.momentum}")
+        check_precision(self.precision)
         parse_strategy(self.augment)
 
     def learning_rate(self, input_shape: tuple[int, int, int]) -> float:
@@ -105,20 +110,19 @@ def match_distribution(
             torch.manual_seed(_step_seed(options.seed, step))
             generator = torch.Generator().manual_seed(_step_seed(options.seed, step))
             network = ConvNet(data.input_shape, classes, options.width, options.depth)
-            make_fast(network.to(device)).requires_grad_(False)
+            make_fast(network.to(device), options.precision).requires_grad_(False)
             draws = draw(groups, classes, generator)  # one a class, for real and synthetic alike
             optimizer.zero_grad()
             for some in torch.arange(classes).split(together):
                 batch = [_sample(members[c], options.real_batch, generator) for c in some]
                 real = data.normalisation(train.images[torch.cat(batch).to(device)])
                 synthetic = images[some[0] * ipc : (some[-1] + 1) * ipc]
-                with torch.no_grad():
-                    target = _class_means(
-                        network, augment(real, draws[some.repeat_interleave(len(batch[0]))]), some
-                    )
-                means = _class_means(
-                    network, augment(synthetic, draws[some.repeat_interleave(ipc)]), some
-                )
+                with autocast(options.precision, device):
+                    with torch.no_grad():
+                        shared = draws[some.repeat_interleave(len(batch[0]))]
+                        target = _class_means(network, augment(real, shared), some)
+                    shared = draws[some.repeat_interleave(ipc)]
+                    means = _class_means(network, augment(synthetic, shared), some)
                 loss = ((target - means) ** 2).sum()  # eq. 5, summed over the classes
                 loss.backward()
             optimizer.step()
@@ -129,7 +133,7 @@ def match_distribution(
 
 def _class_means(network: ConvNet, images: Tensor, some: Tensor) -> Tensor:
     """Mean embedding (classes, features) of images that come class by class, equally many."""
-    features = network.embed(images.contiguous(memory_format=torch.channels_last))
+    features = network.embed(images.contiguous(memory_format=torch.channels_last)).float()
     return features.view(len(some), -1, features.shape[1]).mean(1)
 
 
