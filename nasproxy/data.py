@@ -1,18 +1,20 @@
 """Labelled image sets and their split into training, validation and test data."""
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nasproxy.errors import UserError, nearest
-from nasproxy.files import read_npz
+from nasproxy.files import read_npz, write_atomically
+from nasproxy.stored import IN_MEMORY, StoredImages, in_chunks, stored_in_npy, stored_in_npz
 
 DEFAULT_ROOT = os.environ.get("NASPROXY_DATA", "~/.cache/nasproxy")
 
@@ -22,7 +24,8 @@ class ImageSet:
     """Images with a label each.
 
     Attributes:
-        images: (N, C, H, W), uint8 pixels or float32 already normalised.
+        images: (N, C, H, W), uint8 pixels or float32 already normalised. Those of a large set
+            are `StoredImages`, which stay in their file: take some by an index, or `split` them.
         labels: (N,) int64 classes, or (N, classes) float32 when soft.
     """
 
@@ -37,6 +40,12 @@ class ImageSet:
 
     def __getitem__(self, index: Tensor) -> "ImageSet":
         return ImageSet(self.images[index], self.labels[index])
+
+    def subset(self, index: Tensor) -> "ImageSet":
+        """The images of an index (n,) int64; what is in a file stays there."""
+        if isinstance(self.images, StoredImages):
+            return ImageSet(cast(Tensor, self.images.subset(index)), self.labels[index])
+        return self[index]
 
     def to(self, device: torch.device) -> "ImageSet":
         """The same set in the memory of `device`."""
@@ -104,10 +113,10 @@ class Dataset:
 
 @dataclass(frozen=True)
 class _Raw:
-    """What a source gives: arrays (N, H, W) or (N, H, W, C) uint8 with labels (N,)."""
+    """What a source gives: images (N, H, W) or (N, H, W, C) uint8 with labels (N,)."""
 
-    train: tuple[np.ndarray, np.ndarray]
-    test: tuple[np.ndarray, np.ndarray] | None
+    train: tuple[np.ndarray | StoredImages, np.ndarray]
+    test: tuple[np.ndarray | StoredImages, np.ndarray] | None
     class_names: tuple[str, ...] | None
     flip: bool = True
 
@@ -121,7 +130,9 @@ def load_dataset(name: str, root: str = DEFAULT_ROOT, image_size: int | None = N
             a folder with one folder of images a
             class (or ``train`` and ``test`` folders of such folders), or an ``.npz`` file with
             uint8 ``x_train`` (N, H, W[, C]), ``y_train`` (N,) and, optionally, ``x_test``,
-            ``y_test`` and ``class_names``.
+            ``y_test`` and ``class_names``, or a folder with these as ``.npy`` files. More than
+            1 GiB of images stay in their file, unless it is compressed, and are read by batches;
+            those of an image folder are decoded once into an ``.npy`` file beside it.
         root: where torchvision data sets are kept.
         image_size: side in pixels to which a folder's images are brought; by default that of the
             first image, 32 at least and 224 at most.
@@ -134,6 +145,8 @@ def load_dataset(name: str, root: str = DEFAULT_ROOT, image_size: int | None = N
         raw = _read_named(name, root)
     elif path.suffix == ".npz":
         raw = _read_npz(path)
+    elif (path / "x_train.npy").is_file():
+        raw = _read_npy_folder(path)
     elif path.is_dir():
         raw = _read_folder(path, image_size)
     else:
@@ -180,7 +193,8 @@ def _split(name: str, raw: _Raw) -> Dataset:
     digest = hashlib.sha256()
     for part in everything:
         digest.update(str(tuple(part.images.shape)).encode())
-        digest.update(part.images.contiguous().numpy().tobytes())
+        for chunk in in_chunks(part.images):
+            digest.update(chunk.contiguous().numpy().data)
         digest.update(part.labels.numpy().tobytes())
     if test is None:
         train, test = _take_off(train, len(train) // 5)
@@ -202,27 +216,34 @@ def _split(name: str, raw: _Raw) -> Dataset:
     )
 
 
-def _to_image_set(name: str, part: str, images: np.ndarray, labels: np.ndarray) -> ImageSet:
-    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+def _to_image_set(
+    name: str, part: str, images: np.ndarray | StoredImages, labels: np.ndarray
+) -> ImageSet:
+    shape = images.stored if isinstance(images, StoredImages) else images.shape
+    if images.dtype not in (np.uint8, torch.uint8) or len(shape) not in (3, 4):
         raise UserError(
             f"{name}: expected uint8 {part} images (N, H, W) or (N, H, W, C), "
-            f"got {images.dtype} {images.shape}"
+            f"got {images.dtype} {shape}"
         )
     if not len(images):
         raise UserError(f"{name}: expected {part} images, got none")
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.shape[-1] not in (1, 3):
-        raise UserError(f"{name}: expected 1 or 3 channels last, got {part} shape {images.shape}")
-    if min(images.shape[1:3], default=0) < 4:
-        raise UserError(f"{name}: expected images of 4x4 pixels or more, got {images.shape}")
+    shape = (*shape, 1) if len(shape) == 3 else shape
+    if shape[-1] not in (1, 3):
+        raise UserError(f"{name}: expected 1 or 3 channels last, got {part} shape {shape}")
+    if min(shape[1:3], default=0) < 4:
+        raise UserError(f"{name}: expected images of 4x4 pixels or more, got {shape}")
     if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (len(images),):
         raise UserError(
             f"{name}: expected {len(images)} integer {part} labels, one an image, "
             f"got {labels.dtype} {labels.shape}"
         )
-    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-    return ImageSet(pixels, torch.from_numpy(labels.astype(np.int64)))
+    if isinstance(images, np.ndarray):
+        pixels = images.reshape(shape).transpose(0, 3, 1, 2)
+        return ImageSet(
+            torch.from_numpy(np.ascontiguousarray(pixels)),
+            torch.from_numpy(labels.astype(np.int64)),
+        )
+    return ImageSet(cast(Tensor, images), torch.from_numpy(labels.astype(np.int64)))
 
 
 def _check_labels(name: str, parts: list[ImageSet], class_names: tuple[str, ...]) -> None:
@@ -255,16 +276,19 @@ def _take_off(images: ImageSet, count: int) -> tuple[ImageSet, ImageSet]:
         index = (images.labels == label).nonzero()[:, 0]
         share = max(1, round(count * len(index) / len(images)))
         taken[index[torch.randperm(len(index), generator=generator)[:share]]] = True
-    return images[(~taken).nonzero()[:, 0]], images[taken.nonzero()[:, 0]]
+    return images.subset((~taken).nonzero()[:, 0]), images.subset(taken.nonzero()[:, 0])
 
 
 def _statistics(images: Tensor) -> Normalisation:
     """Exact mean and standard deviation from the histogram of each channel's 256 values."""
     values = torch.arange(256, dtype=torch.float64) / 255
+    channels = range(images.shape[1])
+    counts = [torch.zeros(256, dtype=torch.int64) for _ in channels]
+    for chunk in in_chunks(images):
+        for channel in channels:
+            counts[channel] += torch.bincount(chunk[:, channel].flatten(), minlength=256)
     mean, std = [], []
-    for channel in range(images.shape[1]):
-        weight = torch.bincount(images[:, channel].flatten(), minlength=256).double()
-        weight /= weight.sum()
+    for weight in (count.double() / count.sum() for count in counts):
         average = float((weight * values).sum())
         spread = float((weight * (values - average) ** 2).sum()) ** 0.5
         mean.append(round(average, 6))
@@ -273,7 +297,26 @@ def _statistics(images: Tensor) -> Normalisation:
 
 
 def _read_npz(path: Path) -> _Raw:
-    arrays = read_npz(path)
+    def instead(path: Path, name: str) -> StoredImages | None:
+        return stored_in_npz(path, name) if name.startswith("x_") else None
+
+    return _from_named(path, read_npz(path, instead))
+
+
+def _read_npy_folder(path: Path) -> _Raw:
+    """A folder with the arrays of an ``.npz`` as ``.npy`` files of their own."""
+    arrays: dict[str, Any] = {}
+    for file in sorted(path.glob("*.npy")):
+        try:
+            arrays[file.stem] = stored_in_npy(file) if file.stem.startswith("x_") else None
+            if arrays[file.stem] is None:
+                arrays[file.stem] = np.load(file, allow_pickle=False)
+        except Exception as error:
+            raise UserError(f"{file}: not a readable .npy of plain numbers ({error})") from None
+    return _from_named(path, arrays)
+
+
+def _from_named(path: Path, arrays: Mapping[str, Any]) -> _Raw:
     missing = {"x_train", "y_train"} - arrays.keys()
     if missing or ("x_test" in arrays) != ("y_test" in arrays):
         raise UserError(
@@ -297,8 +340,9 @@ def _read_folder(path: Path, image_size: int | None) -> _Raw:
     train = _read_classes(train_path, class_names, image_size)
     test = None
     if train_path != path and (path / "test").is_dir():
-        size = (train[0].shape[1], train[0].shape[2], train[0].shape[3])
-        test = _read_classes(path / "test", class_names, image_size, size)
+        images = train[0]
+        shape = images.stored[1:] if isinstance(images, StoredImages) else images.shape[1:]
+        test = _read_classes(path / "test", class_names, image_size, shape)
     return _Raw(train, test, class_names)
 
 
@@ -306,49 +350,86 @@ def _read_classes(
     path: Path,
     class_names: tuple[str, ...],
     image_size: int | None,
-    shape: tuple[int, int, int] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+    shape: tuple[int, ...] | None = None,
+) -> tuple[np.ndarray | StoredImages, np.ndarray]:
     from PIL import Image
 
     suffixes = set(Image.registered_extensions())
-    images, labels = [], []
+    files: list[Path] = []
+    labels: list[int] = []
     for label, class_name in enumerate(class_names):
         folder = path / class_name
         if not folder.is_dir():
             raise UserError(f"{path}: expected a folder {class_name!r}, as there is for training")
-        files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in suffixes)
-        if not files:
+        found = sorted(f for f in folder.rglob("*") if f.suffix.lower() in suffixes)
+        if not found:
             raise UserError(f"{folder}: expected images, found none")
-        for file in files:
-            image, shape = _read_image(file, image_size, shape)
-            images.append(image)
-            labels.append(label)
-    return np.stack(images), np.array(labels)
+        files += found
+        labels += [label] * len(found)
+    if shape is None:
+        shape = _shape_of(files[0], image_size)
+    if len(files) * math.prod(shape) > IN_MEMORY:
+        return _decoded_beside(path, files, shape), np.array(labels)
+    images = np.empty((len(files), *shape), np.uint8)
+    for number, file in enumerate(files):
+        images[number] = _read_image(file, shape)
+    return images, np.array(labels)
 
 
-def _read_image(
-    file: Path, image_size: int | None, shape: tuple[int, int, int] | None
-) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """One image, brought to `shape` (H, W, C); the first image of a set decides the shape."""
+def _decoded_beside(path: Path, files: list[Path], shape: tuple[int, ...]) -> StoredImages:
+    """A large folder's images, decoded once into an ``.npy`` file beside the folder.
+
+    Its name has a digest of the files' names, sizes and times: a folder that changes gets another.
+    """
+    stamp = hashlib.sha256()
+    for file in files:
+        status = file.stat()
+        stamp.update(f"{file.relative_to(path)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    size = "x".join(map(str, shape))
+    decoded = path.with_name(f"{path.name}-{size}-{stamp.hexdigest()[:12]}.npy")
+    if not decoded.is_file():
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *shape)}
+
+        def write(temporary: Path) -> None:
+            with temporary.open("wb") as out:
+                np.lib.format.write_array_header_1_0(out, header)
+                for file in files:
+                    out.write(_read_image(file, shape).tobytes())
+
+        write_atomically(decoded, write)
+    stored = stored_in_npy(decoded)
+    if stored is None or stored.stored != (len(files), *shape):
+        raise UserError(f"{decoded}: not the decoded images of {path}; remove it")
+    return stored
+
+
+def _shape_of(file: Path, image_size: int | None) -> tuple[int, int, int]:
+    """(H, W, C) that a folder's images are brought to: the first image decides."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            side = image_size or min(max(min(image.size), 32), 224)
+            grey = image.mode in ("1", "L") or image.mode.startswith("I")
+            return side, side, 1 if grey else 3
+    except Exception as error:
+        raise UserError(f"{file}: not a readable image ({error})") from None
+
+
+def _read_image(file: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """One image, brought to `shape` (H, W, C)."""
     from PIL import Image
 
     try:
         with Image.open(file) as opened:
             image: Image.Image = opened
-            if shape is None:
-                side = image_size or min(max(min(image.size), 32), 224)
-                shape = (
-                    side,
-                    side,
-                    1 if image.mode in ("1", "L") or image.mode.startswith("I") else 3,
-                )
             height, width, channels = shape
             if image.mode.startswith("I"):  # 16 bits: keep the upper eight
                 image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
             converted = image.convert("L" if channels == 1 else "RGB")
             if converted.size != (width, height):
                 converted = converted.resize((width, height), Image.Resampling.BILINEAR)
-            return np.asarray(converted).reshape(shape), shape
+            return np.asarray(converted).reshape(shape)
     except Exception as error:
         raise UserError(f"{file}: not a readable image ({error})") from None
 

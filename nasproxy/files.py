@@ -46,15 +46,22 @@ def write_json(path: Path, document: Any) -> None:
     write_text(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
+def read_npz(
+    path: Path, instead: Callable[[Path, str], Any] = lambda path, name: None
+) -> dict[str, Any]:
     """The arrays of an ``.npz`` file; pickled objects are refused.
+
+    Args:
+        path: the file.
+        instead: what to give for an array of this file and name; None for the array itself.
 
     Raises:
         UserError: the file is missing, damaged or holds more than plain arrays.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+            given = {key: instead(path, key) for key in file.files}
+            return {k: file[k] if found is None else found for k, found in given.items()}
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
     except Exception as error:  # numpy, zipfile and zlib each have their own

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,7 +20,7 @@ from nasproxy.errors import UserError
 PIXELS_AT_ONCE = {"cpu": 2**16, "cuda": 2**22}
 
 
-def images_at_once(images: torch.Tensor) -> int:
+def images_at_once(images: Any) -> int:
     """How many of images (N, C, H, W) to put through a network at a time, on their device."""
     pixels = PIXELS_AT_ONCE.get(images.device.type, PIXELS_AT_ONCE["cpu"])
     return max(1, pixels // (images.shape[2] * images.shape[3]))

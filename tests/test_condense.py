@@ -49,7 +49,7 @@ def _reference(data, ipc, steps, real_batch, width, lr, momentum, seed) -> torch
 @pytest.mark.parametrize("pixels_at_once", [1, 2**10, 2**20])
 def test_dm_is_the_slow_reference(data, monkeypatch, pixels_at_once: int) -> None:
     monkeypatch.setitem(PIXELS_AT_ONCE, "cpu", pixels_at_once)
-    made = condense(data, "dm", **SMALL, image_lr=0.1, momentum=0.5, seed=7)
+    made = condense(data, "dm", **SMALL, image_lr=0.1, momentum=0.5, seed=7, precision="float32")
     expected = _reference(data, **SMALL, lr=0.1, momentum=0.5, seed=7)
     assert torch.allclose(made.images, expected, atol=1e-4)
     assert not torch.allclose(made.images, condense(data, "random", ipc=3, seed=7).images)

@@ -12,6 +12,7 @@ ORDER = [
     "runtime",
     "progress",
     "layout",
+    "stored",
     "data",
     "augment",
     "convnet",

@@ -66,28 +66,34 @@ def _choose(
     choose: Callable[[Tensor, int], Tensor],
 ) -> ImageSet:
     random_index(data, options.ipc, torch.Generator())  # every class has enough
-    features = _features(data, options, device)
+    network = _network(data, options, device)
     chosen = []
     for number in range(data.num_classes):
         members = (data.train.labels == number).nonzero()[:, 0]
-        chosen.append(members[choose(features[members], options.ipc)])
+        features = _features(network, data, members, device)
+        chosen.append(members[choose(features, options.ipc)])
     images = data.train[torch.cat(chosen)]
     return ImageSet(data.normalisation(images.images), images.labels)
 
 
-def _features(data: Dataset, options: CoresetOptions, device: torch.device) -> Tensor:
-    """Embeddings (N, features) of all training images, on the CPU."""
-    images = data.train.to(device)
+def _network(data: Dataset, options: CoresetOptions, device: torch.device) -> ConvNet:
+    """The network whose embeddings are compared."""
     with seeded(options.seed):
         network = ConvNet(data.input_shape, data.num_classes, options.width, options.depth)
         network.to(device)
         if options.epochs:
             recipe = Recipe(epochs=options.epochs)
+            images = data.train.to(device)
             train(network, images, recipe, data.normalisation, flip=data.flip, seed=options.seed)
-    network.eval()
-    with torch.inference_mode():
-        batches = images.images.split(images_at_once(images.images))
-        return torch.cat([network.embed(data.normalisation(b)).cpu() for b in batches]).clone()
+    return network.eval()
+
+
+@torch.inference_mode()
+def _features(network: ConvNet, data: Dataset, members: Tensor, device: torch.device) -> Tensor:
+    """Embeddings (n, features) of the training images of an index (n,), on the CPU."""
+    images = data.train.images
+    batches = (images[some].to(device) for some in members.split(images_at_once(images)))
+    return torch.cat([network.embed(data.normalisation(b)).cpu() for b in batches]).clone()
 
 
 def _herd(features: Tensor, count: int) -> Tensor:
