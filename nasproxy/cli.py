@@ -196,6 +196,9 @@ class RankCommand:
         like: study whose architectures to score, instead of drawing some.
         seeds: trainings of each architecture.
         seed: of every random choice.
+        pruner: stop training what ranks low early: halving, halving:reduction_factor=2, or
+            successive_halving, median or percentile with Optuna's options.
+        rungs: epochs after which the pruner is asked; give it once for each.
         max_params: larger architectures are turned away, and recorded as invalid.
         max_flops: likewise, in multiply-accumulates of one image.
         study: name of the study; by default that of the estimator.
@@ -214,6 +217,8 @@ class RankCommand:
     like: str | None = None
     seeds: int = 1
     seed: int = 0
+    pruner: str | None = None
+    rungs: list[int] = dataclasses.field(default_factory=list)
     max_params: float | None = None
     max_flops: float | None = None
     study: str | None = None
@@ -238,6 +243,8 @@ def rank_command(options: RankCommand) -> "Answer":
         like=load_study(options.like, storage) if options.like else None,
         seeds=options.seeds,
         seed=options.seed,
+        pruner=options.pruner,
+        rungs=options.rungs,
         max_params=options.max_params,
         max_flops=options.max_flops,
         study=options.study or _study_name(options.by),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from nasproxy.correlation import (
     Array,
@@ -192,6 +192,8 @@ class Join:
     """The architectures that may be compared, and each source's scores of them."""
 
     def __init__(self, truth: Source, rankings: Sequence[Source]) -> None:
+        if any("stopped" in entry.attributes for entry in truth.entries.values()):
+            raise UserError(f"{truth.name!r} was stopped early by a pruner: it is no truth")
         for source in rankings:
             _require_comparable(truth, source)
         self.sources = [truth, *rankings]
@@ -381,16 +383,28 @@ def scores_among(study: optuna.Study, trials: Sequence[FrozenTrial]) -> Array:
     """Scores (n,) of trials of a study; minus infinity for the broken.
 
     An estimator with components has a score only among others: the components are ranked here,
-    and combined as in AZ-NAS.
+    and combined as in AZ-NAS. Trials that a pruner stopped rank below all that trained for longer;
+    the scores are places then, the highest the best.
     """
-    broken = [t.state is TrialState.PRUNED for t in trials]
+    broken = ["broken" in t.user_attrs for t in trials]
     parts = [name for name in str(study.user_attrs.get("components", "")).split(",") if name]
+    if any("stopped" in t.user_attrs for t in trials):
+        reached = [(t.user_attrs.get("stopped", math.inf), _last_value(t)) for t in trials]
+        places = {pair: place for place, pair in enumerate(sorted(set(reached)), start=1)}
+        return np.array([-math.inf if b else places[r] for b, r in zip(broken, reached)], float)
     if not parts:
         return np.array([-math.inf if b else t.value for b, t in zip(broken, trials)], float)
     table = [[t.user_attrs.get(name, -math.inf) for t in trials] for name in parts]
     scores = combine(np.array(table), "log")
     scores[broken] = -math.inf
     return scores
+
+
+def _last_value(trial: FrozenTrial) -> float:
+    """The score of a trial, or the last that was reported of it; minus infinity without any."""
+    if trial.value is not None:
+        return trial.value
+    return trial.intermediate_values.get(trial.user_attrs.get("stopped", -1), -math.inf)
 
 
 def _column(source: Source, entries: Sequence[Entry]) -> Column:

@@ -288,7 +288,7 @@ def _best(
         shape, classes = data.input_shape, data.num_classes
         with threads(1):  # as the workers do: the very network that was ranked
             build = partial(space.build, winner.params, shape, classes)
-            network, _ = estimator.fit(Candidate(winner.key, build), options.seed)
+            network = estimator.fit(Candidate(winner.key, build), options.seed).network
             test = evaluate_network(network.cpu(), data.test, data.normalisation)
         about = {
             **same,

@@ -7,8 +7,8 @@ A ranking is an Optuna study. Its trials are architectures, and carry:
 - the value: the score averaged over the seeds; ``score_seed0``, ... and ``spread`` (their
   standard deviation) where there are several; ``loss``, ``params``, ``seconds``, ...;
 - ``invalid`` (it can't be built), ``broken`` (it can't be scored), ``missing`` (a table doesn't
-  have it) or ``duplicate`` where the state is PRUNED: FAIL would make TPE forget it and ask for it
-  again.
+  have it), ``duplicate``, or ``stopped`` (after so many epochs, by a pruner) where the state is
+  PRUNED: FAIL would make TPE forget it and ask for it again.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ from functools import partial
 from typing import Any
 
 import optuna
+from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -31,6 +32,8 @@ from nasproxy.data import Dataset
 from nasproxy.errors import UserError, nearest
 from nasproxy.estimators import Estimator, make_estimator
 from nasproxy.estimators.base import Candidate, Scores
+from nasproxy.estimators.training import TrainingEstimator
+from nasproxy.halving import make_pruner, make_rungs
 from nasproxy.progress import progress as progress_bar
 from nasproxy.proxy import ProxySet
 from nasproxy.runtime import hardware, pick_device, seeded, versions
@@ -72,6 +75,8 @@ def rank(
     workers: Workers | None = None,
     device: str = "auto",
     train_twins: bool = False,
+    pruner: str | BasePruner | None = None,
+    rungs: Sequence[int] = (),
     max_params: float | None = None,
     max_flops: float | None = None,
     progress: bool = False,
@@ -100,6 +105,9 @@ def rank(
         max_params: larger architectures are turned away, and recorded as invalid.
         max_flops: likewise, in multiply-accumulates of one image.
         train_twins: train an architecture although an isomorphic one has its score already.
+        pruner: stop training what ranks low: ``halving``, ``halving:reduction_factor=2``, another
+            of `PRUNERS`, or any of Optuna's. All come to a rung before any is stopped there.
+        rungs: epochs after which the pruner is asked; by default the ninth part and the like.
         progress: show progress on stderr.
 
     Raises:
@@ -116,6 +124,14 @@ def rank(
         space = replace(space, max_params=max_params, max_macs=max_flops)
     estimator = make_estimator(by, data, recipe, device)
     seeds = seeds if estimator.seeded else 1
+    if pruner is not None and not isinstance(estimator, TrainingEstimator):
+        raise UserError(f"{estimator.name} trains nothing that a pruner could stop")
+    if pruner is not None and sampler in STEERED and like is None:
+        raise UserError(f"a pruner compares architectures drawn together: not with {sampler}")
+    if pruner is not None and isinstance(estimator, TrainingEstimator):
+        rungs = make_rungs(estimator.epochs, make_pruner(pruner), rungs)
+    elif rungs:
+        raise UserError("rungs are a pruner's; give one, such as halving")
     if sampler in STEERED and "components" in estimator.identity:
         raise UserError(f"{estimator.name} is only defined among others: it can't steer a search")
     identity = {
@@ -124,6 +140,7 @@ def rank(
         "budget": f"{space.max_params or 'any'} parameters, {space.max_macs or 'any'} FLOPs",
         "seeds": seeds,
         "seed": seed,
+        "pruner": f"{_named(pruner)} after {rungs} epochs" if pruner else "none",
         **estimator.identity,
     }
     if estimator.needs_data and data is not None:
@@ -137,9 +154,11 @@ def rank(
     }
     opened = open_storage(storage) if isinstance(storage, str | None) else storage
     made = open_study(study, opened, identity, record, estimator.metric)
+    if pruner is not None:
+        made.pruner = make_pruner(pruner)
     with contextlib.nullcontext(workers) if workers else Workers(jobs, device) as pool:
         scoring = _Scoring(
-            made, space, shape, classes, estimator, seeds, seed, pool, train_twins, progress
+            made, space, shape, classes, estimator, seeds, seed, pool, train_twins, rungs, progress
         )
         if like is None and sampler in STEERED:
             scoring.steer(sampler, trials)
@@ -163,7 +182,7 @@ def _plan(
             architecture_of(trial)
             for trial in like.get_trials(deepcopy=False)
             if trial.state is TrialState.COMPLETE
-            or trial.user_attrs.keys() & {"invalid", "broken", "missing"}
+            or trial.user_attrs.keys() & {"invalid", "broken", "missing", "stopped"}
         ]
     if like is not None:
         return list(like)
@@ -197,6 +216,7 @@ class _Scoring:
     seed: int
     workers: Workers
     train_twins: bool
+    rungs: Sequence[int]  # epochs after which the study's pruner is asked
     show: bool
     _known: set[str] = field(default_factory=set)  # keys of architectures
     _invalid: set[str] = field(default_factory=set)  # those of them that can't be built
@@ -215,9 +235,11 @@ class _Scoring:
             if not self.estimator.seeded:
                 self._score_at_once(todo.values(), bar)
                 return
-            self._run(iter(left), bar)
             asked = (self._claim(a) for a in todo.values() if not self._has_twin(a))
-            self._run(filter(None, asked), bar)
+            if self.rungs:
+                self._climb(itertools.chain(left, filter(None, asked)), bar)
+            else:
+                self._run(itertools.chain(left, filter(None, asked)), bar)
             for architecture in todo.values():  # their twins are scored by now
                 if architecture.key not in self._known:
                     self._copy(architecture)
@@ -238,17 +260,22 @@ class _Scoring:
             self._add(architecture, attributes, outcome)
 
     def _add(
-        self, architecture: Architecture, attributes: dict[str, Any], outcome: Outcome | None
+        self,
+        architecture: Architecture,
+        attributes: dict[str, Any],
+        outcome: Outcome | None,
+        by_epoch: dict[int, float] | None = None,
     ) -> None:
         if isinstance(outcome, str):  # what a table lacks may still be a good architecture
             attributes["missing" if self.estimator.kind == "table" else "broken"] = outcome
         elif outcome is not None:
             attributes |= {k: float(v) for k, v in outcome.items() if k != "score"}
-        good = isinstance(outcome, dict)
+        good = isinstance(outcome, dict) and "stopped" not in attributes
         self.study.add_trial(
             optuna.trial.create_trial(
                 state=TrialState.COMPLETE if good else TrialState.PRUNED,
-                value=float(outcome["score"]) if isinstance(outcome, dict) else None,
+                value=float(outcome["score"]) if good else None,  # type: ignore[index]
+                intermediate_values=by_epoch,
                 params=architecture.params,
                 distributions=architecture.distributions,
                 user_attrs=attributes,
@@ -284,7 +311,7 @@ class _Scoring:
             if "macs" in attributes:
                 attributes["macs"] = float(count_macs(network, self.input_shape))
         outcome: Outcome = attributes.get("broken") or {"score": float(other.value or 0.0)}
-        self._add(architecture, attributes, outcome)
+        self._add(architecture, attributes, outcome, other.intermediate_values)
 
     def _draw_again(self, plan: Iterable[Architecture]) -> None:
         """Uniform draws that a search had come to: their scores count as drawn uniformly too.
@@ -386,12 +413,45 @@ class _Scoring:
         self._prune(trial, "invalid", architecture.error)
         return None
 
-    def _prune(self, trial: Trial, attribute: str, why: str | bool) -> None:
+    def _prune(self, trial: Trial, attribute: str, why: str | float) -> None:
         trial.set_user_attr(attribute, why)
         self.study.tell(trial, state=TrialState.PRUNED)
 
-    def _run(self, trials: Iterator[Trial], bar: Any) -> None:
-        """Score trials as workers come free, each seed by itself, and tell when all are in."""
+    def _climb(self, trials: Iterable[Trial], bar: Any) -> None:
+        """Train all trials to each rung, stop those that the pruner names, and finish the rest."""
+        alive: list[Trial] = []
+        folder = self.workers.folder
+        assert isinstance(self.estimator, TrainingEstimator)
+        for rung in self.rungs:
+
+            def below(rung: int = rung, trials: Iterable[Trial] = trials) -> Iterator[Trial]:
+                for trial in trials:
+                    alive.append(trial)
+                    if rung not in _by_epoch(self.study, trial):
+                        yield trial
+
+            self._run(below(), bar, rung, self.estimator.up_to(rung, folder))
+            alive = [trial for trial in alive if not _is_finished(self.study, trial)]
+            alive.sort(key=lambda trial: trial.number)
+            low = [trial for trial in alive if trial.should_prune()]
+            for trial in low:
+                self._prune(trial, "stopped", rung)
+                bar.update()
+            trials, alive = [trial for trial in alive if trial not in low], []
+        self._run(iter(trials), bar, None, self.estimator.up_to(None, folder))
+
+    def _run(
+        self,
+        trials: Iterator[Trial],
+        bar: Any,
+        rung: int | None = None,
+        estimator: Estimator | None = None,
+    ) -> None:
+        """Score trials as workers come free, each seed by itself, and tell when all are in.
+
+        At a rung, that is before all epochs, trials report and go on running.
+        """
+        estimator = estimator or self.estimator
         tasks = self._tasks(trials, bar)
         scores: dict[int, dict[int, Outcome]] = {}  # by trial number and seed
         attempts: dict[tuple[int, int], int] = {}
@@ -399,7 +459,7 @@ class _Scoring:
         while True:
             room = 2 * self.workers.jobs - len(running)  # one more each, ready when it is done
             for trial, k in itertools.islice(tasks, max(room, 0)):
-                running[self._submit(trial, k)] = trial, k
+                running[self._submit(estimator, trial, k)] = trial, k
             if not running:
                 return
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -409,16 +469,17 @@ class _Scoring:
                 attempts[trial.number, k] = attempts.get((trial.number, k), 0) + 1
                 if outcome is None:
                     if attempts[trial.number, k] < _ATTEMPTS:
-                        running[self._submit(trial, k)] = trial, k
+                        running[self._submit(estimator, trial, k)] = trial, k
                         continue
                     outcome = f"its worker died {_ATTEMPTS} times"
                 of_trial = scores.setdefault(trial.number, self._stored(trial))
                 of_trial[k] = outcome
-                self._store(trial, k, outcome)
+                if rung is None:
+                    self._store(trial, k, outcome)
                 if len(of_trial) == self.seeds:
-                    self._tell(trial, [scores[trial.number][i] for i in range(self.seeds)])
+                    ended = self._tell(trial, [of_trial[i] for i in range(self.seeds)], rung)
                     del scores[trial.number]
-                    bar.update()
+                    bar.update(int(ended))
 
     def _tasks(self, trials: Iterator[Trial], bar: Any) -> Iterator[tuple[Trial, int]]:
         for trial in trials:
@@ -428,9 +489,9 @@ class _Scoring:
                 bar.update()
             yield from ((trial, k) for k in range(self.seeds) if k not in stored)
 
-    def _submit(self, trial: Trial, k: int) -> "Future[Outcome]":
+    def _submit(self, estimator: Estimator, trial: Trial, k: int) -> "Future[Outcome]":
         candidate = self._candidate(trial.user_attrs["architecture"], trial.params)
-        return self.workers.submit(self.estimator, candidate, self.seed + k)
+        return self.workers.submit(estimator, candidate, self.seed + k)
 
     def _candidate(self, key: str, params: dict[str, Any]) -> Candidate:
         return Candidate(key, partial(self.space.build, params, self.input_shape, self.num_classes))
@@ -462,23 +523,45 @@ class _Scoring:
             for name in sorted(outcome, key=lambda name: name == "score"):
                 trial.set_user_attr(f"{name}_seed{k}", float(outcome[name]))
 
-    def _tell(self, trial: Trial, outcomes: list[Outcome]) -> None:
+    def _tell(self, trial: Trial, outcomes: list[Outcome], rung: int | None = None) -> bool:
+        """Record the mean over the seeds; at a rung it is reported. Whether the trial ended."""
         wrong = [outcome for outcome in outcomes if isinstance(outcome, str)]
         good: list[Scores] = [outcome for outcome in outcomes if not isinstance(outcome, str)]
         if not wrong and not all(math.isfinite(outcome["score"]) for outcome in good):
             wrong = ["the score is NaN or infinite"]
         if wrong:
             self._prune(trial, "broken", wrong[0])
-            return
+            return True
+        before = trial.user_attrs.get("seconds", 0.0) if self.rungs else 0.0
         for name in sorted(set.intersection(*(set(outcome) for outcome in good)) - {"score"}):
             mean = sum(outcome[name] for outcome in good) / len(good)
             if math.isfinite(mean):
-                trial.set_user_attr(name, mean)
+                trial.set_user_attr(name, mean + before if name == "seconds" else mean)
         score = sum(outcome["score"] for outcome in good) / len(good)
         if len(good) > 1:
             squares = sum((outcome["score"] - score) ** 2 for outcome in good)
             trial.set_user_attr("spread", math.sqrt(squares / (len(good) - 1)))
+        if rung is not None:
+            trial.report(score, rung)
+            return False
         self.study.tell(trial, score)
+        return True
+
+
+def _named(pruner: str | BasePruner) -> str:
+    """A pruner in words that are the same for the same pruner."""
+    if isinstance(pruner, str):
+        return pruner
+    options = ",".join(f"{k.lstrip('_')}={v}" for k, v in sorted(vars(pruner).items()))
+    return f"{type(pruner).__name__}({options})"
+
+
+def _by_epoch(study: optuna.Study, trial: Trial) -> dict[int, float]:
+    return study._storage.get_trial(trial._trial_id).intermediate_values
+
+
+def _is_finished(study: optuna.Study, trial: Trial) -> bool:
+    return study._storage.get_trial(trial._trial_id).state.is_finished()
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -514,9 +597,9 @@ def _alive(driver: str | None) -> bool:
 
 
 def has_result(trial: FrozenTrial) -> bool:
-    """Whether a trial says how its architecture does: by a score, or by having broken."""
+    """Whether a trial says how its architecture does: by a score, or why it has none."""
     if trial.state is TrialState.PRUNED:
-        return "broken" in trial.user_attrs
+        return bool(trial.user_attrs.keys() & {"broken", "stopped"})
     return trial.state is TrialState.COMPLETE
 
 

@@ -64,6 +64,15 @@ class Recipe:
         check_precision(self.precision)
         parse_strategy(self.augment)
 
+    def batches(self, images: int) -> int:
+        """Updates in a pass over so many images."""
+        return len(list(_batches(torch.arange(images), self.batch_size)))
+
+    def passes(self, images: int) -> int:
+        """Passes over so many images, the last of which may be a part of one."""
+        steps = self.steps or self.epochs * self.batches(images)
+        return math.ceil(steps / self.batches(images))
+
     def learning_rate(self, done: float) -> float:
         """The rate when a fraction `done` in [0, 1) of the updates is done."""
         if self.schedule == "cosine":
@@ -96,6 +105,19 @@ def train(
 ) -> float:
     """Train a network in place and return the mean loss of the last epoch, in nats.
 
+    See `Training` for the arguments.
+
+    Raises:
+        BrokenArchitecture: the loss became infinite or NaN.
+    """
+    training = Training(network, images, recipe, normalisation, flip=flip, seed=seed)
+    training.run()
+    return training.loss
+
+
+class Training:
+    """A network being trained in place; it can be put aside after any epoch, and taken up again.
+
     Args:
         network: on the device of `images`, its weights already drawn.
         images: uint8 or normalised float32, labels hard or soft.
@@ -104,42 +126,101 @@ def train(
         flip: False leaves mirror images out of the augmentation.
         seed: of the order and the augmentation. Dropout and the like use torch's own generators.
 
-    Raises:
-        BrokenArchitecture: the loss became infinite or NaN.
+    Attributes:
+        epochs: passes over `images` that the recipe asks for; the last may be a part of one.
+        epoch: passes done.
+        loss: mean loss of the last of them, in nats.
     """
-    generator = torch.Generator().manual_seed(seed)
-    groups = parse_strategy(recipe.augment, flip)
-    make_fast(network, recipe.precision).train()
-    per_epoch = len(list(_batches(torch.arange(len(images)), recipe.batch_size)))
-    steps = recipe.steps or recipe.epochs * per_epoch
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        recipe.lr,
-        recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.nesterov,
-        fused=True,
-    )
-    step, total = 0, torch.zeros((), device=images.images.device)
-    while step < steps:
-        order = torch.randperm(len(images), generator=generator)
-        total, first = torch.zeros_like(total), step
-        for inputs, labels in _augmented(images, order, recipe, groups, normalisation, generator):
-            optimizer.param_groups[0]["lr"] = recipe.learning_rate(step / steps)
-            optimizer.zero_grad()
-            with autocast(recipe.precision, inputs.device):
-                logits = network(inputs)
+
+    def __init__(
+        self,
+        network: nn.Module,
+        images: ImageSet,
+        recipe: Recipe,
+        normalisation: Normalisation,
+        *,
+        flip: bool = True,
+        seed: int = 0,
+    ) -> None:
+        self.network = make_fast(network, recipe.precision)
+        self.epoch, self.loss = 0, math.nan
+        self._images, self._recipe, self._normalisation = images, recipe, normalisation
+        self._generator = torch.Generator().manual_seed(seed)
+        self._groups = parse_strategy(recipe.augment, flip)
+        self._per_epoch = recipe.batches(len(images))
+        self._steps = recipe.steps or recipe.epochs * self._per_epoch
+        self.epochs = recipe.passes(len(images))
+        self._optimizer = torch.optim.SGD(
+            network.parameters(),
+            recipe.lr,
+            recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=recipe.nesterov,
+            fused=True,
+        )
+
+    def run(self, until: int | None = None) -> None:
+        """Train until `until` epochs are done; None is all of them.
+
+        Raises:
+            BrokenArchitecture: the loss became infinite or NaN.
+        """
+        self.network.train()
+        while self.epoch < min(until or self.epochs, self.epochs):
+            self._run_epoch()
+
+    def _run_epoch(self) -> None:
+        step = first = self.epoch * self._per_epoch
+        total = torch.zeros((), device=self._images.images.device)
+        order = torch.randperm(len(self._images), generator=self._generator)
+        for inputs, labels in _augmented(
+            self._images, order, self._recipe, self._groups, self._normalisation, self._generator
+        ):
+            self._optimizer.param_groups[0]["lr"] = self._recipe.learning_rate(step / self._steps)
+            self._optimizer.zero_grad()
+            with autocast(self._recipe.precision, inputs.device):
+                logits = self.network(inputs)
             loss = F.cross_entropy(logits.float(), labels)
             loss.backward()
-            optimizer.step()
+            self._optimizer.step()
             total += loss.detach()
             step += 1
-            if step == steps:
+            if step == self._steps:
                 break
-        total /= step - first
-        if not torch.isfinite(total):  # once an epoch: each look waits for the GPU
-            raise BrokenArchitecture(f"training diverged: the loss became {total.item()}")
-    return total.item()
+        self.loss = total.item() / (step - first)  # each look waits for the GPU: once an epoch
+        if not math.isfinite(self.loss):
+            raise BrokenArchitecture(f"training diverged: the loss became {self.loss}")
+        self.epoch += 1
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the rest of the training depends on, torch's own generators included."""
+        state = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        for number, parameter in enumerate(self.network.parameters()):
+            buffer = self._optimizer.state[parameter].get("momentum_buffer")
+            if buffer is not None:
+                state[f"momentum.{number}"] = buffer
+        state["order"], state["torch"] = self._generator.get_state(), torch.get_rng_state()
+        device = self._images.images.device
+        if device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(device)
+        state["epoch"], state["loss"] = torch.tensor(self.epoch), torch.tensor(self.loss)
+        return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from `state()` of a training with the same arguments."""
+        prefix = "network."
+        self.network.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )
+        for number, parameter in enumerate(self.network.parameters()):
+            if f"momentum.{number}" in state:
+                buffer = torch.empty_like(parameter).copy_(state[f"momentum.{number}"])
+                self._optimizer.state[parameter]["momentum_buffer"] = buffer.detach()
+        self._generator.set_state(state["order"])
+        torch.set_rng_state(state["torch"])
+        if "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"], self._images.images.device)
+        self.epoch, self.loss = int(state["epoch"]), float(state["loss"])
 
 
 @torch.inference_mode()

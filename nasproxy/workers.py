@@ -53,6 +53,13 @@ class Workers:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    @property
+    def folder(self) -> Path:
+        """A folder that only this user reads, and that goes when the workers go."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="nasproxy-"))
+        return self._folder
+
     def submit(self, estimator: Estimator, candidate: Candidate, seed: int) -> "Future[Outcome]":
         """Start scoring; the future's exception, if any, is a worker's death."""
         if self.jobs == 1:
@@ -80,9 +87,7 @@ class Workers:
         The pickle goes from this process to its own children, in a folder only this user reads.
         """
         if id(estimator) not in self._published:
-            if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="nasproxy-"))
-            path = self._folder / f"{len(self._published)}.pickle"
+            path = self.folder / f"{len(self._published)}.pickle"
             path.write_bytes(cloudpickle.dumps(estimator))
             self._published[id(estimator)] = estimator, path  # kept: its id stays taken
         return self._published[id(estimator)][1]

@@ -44,6 +44,7 @@ ORDER = [
     "estimators.training",
     "estimators.training_free",
     "estimators",
+    "halving",
     "workers",
     "evaluate",
     "storage",

@@ -1,19 +1,22 @@
 """Scores by training: on a proxy set, on the full data, or on the full data for a short while."""
 
 import dataclasses
+import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
+import safetensors.torch
 import torch
-from torch import nn
 
 from nasproxy.data import ImageSet, Normalisation
 from nasproxy.estimators.base import Candidate, Scores
+from nasproxy.files import write_atomically
 from nasproxy.runtime import seeded
 from nasproxy.size import count_macs, count_params
-from nasproxy.train import Recipe, check_network, evaluate_network, train
+from nasproxy.train import Recipe, Training, check_network, evaluate_network
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class TrainingEstimator:
         device: where to train.
         kind: see `Estimator`.
         cost: see `Estimator`.
+        until: epochs after which to stop and score, None for all of the recipe's.
+        checkpoints: folder where what has been trained so far is left for the next call.
     """
 
     name: str
@@ -45,6 +50,8 @@ class TrainingEstimator:
     device: str
     kind: str = "proxy"
     cost: float | None = 0.0
+    until: int | None = None
+    checkpoints: Path | None = None
 
     metric = "validation accuracy"
     seeded = True
@@ -60,21 +67,46 @@ class TrainingEstimator:
         device = torch.device(self.device)
         return self.images.to(device), self.validation.to(device)
 
-    def fit(self, candidate: Candidate, seed: int) -> tuple[nn.Module, float]:
-        """Build and train a network; it comes with the mean loss of its last epoch, in nats."""
+    @property
+    def epochs(self) -> int:
+        """Passes over the images that the recipe asks for."""
+        return self.recipe.passes(len(self.images))
+
+    def up_to(self, epochs: int | None, checkpoints: Path) -> "TrainingEstimator":
+        """The score after some of the epochs; a later call with more of them goes on."""
+        return replace(self, until=epochs, checkpoints=checkpoints)
+
+    def fit(self, candidate: Candidate, seed: int) -> Training:
+        """Build a network and train it."""
         images, validation = self._on_device
         with seeded(seed):
             network = candidate.build().to(self.device)
             check_network(network, self.normalisation(validation.images[:2]), self.num_classes)
-            loss = train(
+            training = Training(
                 network, images, self.recipe, self.normalisation, flip=self.flip, seed=seed
             )
-        return network, loss
+            kept = self._checkpoint(candidate, seed)
+            if kept is not None and kept.is_file():
+                training.load_state(safetensors.torch.load_file(kept))
+            training.run(self.until)
+            if kept is not None and training.epoch < training.epochs:
+                state = training.state()
+                write_atomically(kept, lambda path: safetensors.torch.save_file(state, path))
+            elif kept is not None:
+                kept.unlink(missing_ok=True)
+        return training
+
+    def _checkpoint(self, candidate: Candidate, seed: int) -> Path | None:
+        if self.checkpoints is None:
+            return None
+        name = hashlib.sha256(f"{candidate.key}\n{seed}".encode()).hexdigest()[:32]
+        return self.checkpoints / f"{name}.safetensors"
 
     def __call__(self, candidate: Candidate, seed: int) -> Scores:
-        """Besides accuracy: both losses in nats, size, latency in ms an image, seconds."""
+        """Besides accuracy: both losses in nats, size, latency in ms an image, seconds, epochs."""
         start = time.perf_counter()
-        network, loss = self.fit(candidate, seed)
+        training = self.fit(candidate, seed)
+        network = training.network
         trained = time.perf_counter()
         evaluation = evaluate_network(
             network, self._on_device[1], self.normalisation, self.recipe.precision
@@ -85,9 +117,10 @@ class TrainingEstimator:
         return {
             "score": evaluation.accuracy,
             "loss": evaluation.loss,
-            "train_loss": loss,
+            "train_loss": training.loss,
             "params": float(count_params(network)),
             "macs": float(count_macs(network, input_shape)),
             "latency": 1000 * (end - trained) / len(self.validation),
             "seconds": end - start,
+            "epochs": float(training.epoch),
         }
