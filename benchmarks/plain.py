@@ -55,6 +55,7 @@ def train(
     lr: float,
 ) -> float:
     """Train on normalised images and return the accuracy on normalised validation images."""
+    device = next(network.parameters()).device
     loader = DataLoader(TensorDataset(images, labels), batch_size, shuffle=True)
     optimizer = torch.optim.SGD(
         network.parameters(), lr, momentum=0.9, weight_decay=5e-4, nesterov=True
@@ -63,7 +64,9 @@ def train(
     network.train()
     for _ in range(epochs):
         for batch, wanted in loader:
+            batch, wanted = batch.to(device), wanted.to(device)
             augmentation, uniform = _draw(len(batch))
+            uniform = uniform.to(device)
             loss = F.cross_entropy(network(augmentation(batch, uniform)), wanted)
             optimizer.zero_grad()
             loss.backward()
@@ -75,6 +78,7 @@ def train(
     correct = 0
     with torch.no_grad():
         for batch, wanted in DataLoader(TensorDataset(*validation), 256):
+            batch, wanted = batch.to(device), wanted.to(device)
             correct += int((network(batch).argmax(1) == wanted).sum())
     return correct / len(validation[1])
 

@@ -28,7 +28,7 @@ TARGET = 1.6  # times the plain loop's architectures an hour
 
 def measure(name: str, quick: bool, root: str) -> Figure:
     """Ratio of architectures an hour, ours over the plain loop's."""
-    n, epochs, rounds = (6, 2, 1) if quick else (24, 10, 3)
+    n, epochs, rounds = (8, 3, 1) if quick else (32, 15, 2)
     ratios, ours, theirs = [], [], []
     for k in range(rounds):
         slow = apart(_plain, SPACES[name], n, epochs, k, root)
@@ -90,7 +90,7 @@ def _ours(space: str, n: int, epochs: int, seed: int, root: str) -> dict[str, An
     data, made, proxy, architectures = _setting(space, n, seed, root)
     recipe = Recipe(**{**vars(PROXY_RECIPE), "epochs": epochs})
     with Workers() as workers:
-        _start(workers, data, proxy)
+        start(workers, data, proxy)
         watch = Stopwatch()
         study = nasproxy.rank(
             made, proxy, data=data, like=architectures, seed=seed, recipe=recipe, workers=workers
@@ -100,9 +100,11 @@ def _ours(space: str, n: int, epochs: int, seed: int, root: str) -> dict[str, An
     return {"seconds": seconds, "accuracies": [scores[a.key] for a in architectures]}
 
 
-def _start(workers: Workers, data: nasproxy.Dataset, proxy: nasproxy.ProxySet) -> None:
+def start(
+    workers: Workers, data: nasproxy.Dataset, proxy: nasproxy.ProxySet, device: str = "cpu"
+) -> None:
     """Have the worker processes started: what a study waits for once is not a rate."""
-    estimator = make_estimator(proxy, data, Recipe(steps=1, batch_size=2))
+    estimator = make_estimator(proxy, data, Recipe(steps=1, batch_size=2), device)
     with seeded(0):
         candidate = Candidate("line", _Line(data))
     for future in [workers.submit(estimator, candidate, 0) for _ in range(2 * workers.jobs)]:

@@ -19,7 +19,7 @@ import nasproxy
 from nasproxy import Recipe, UserError
 from nasproxy.comparison import scores_among, unbiased_trials
 from nasproxy.convnet import ConvNet
-from nasproxy.halving import PRUNERS, Halving, make_pruner, make_rungs
+from nasproxy.halving import PRUNERS, Halving, make_rungs
 from nasproxy.train import Training
 from tests.conftest import make_arrays
 
@@ -82,7 +82,7 @@ def noisy() -> nasproxy.Dataset:
 
 def test_survivors_have_the_score_of_a_whole_training(space, noisy) -> None:
     whole = _rank(space, noisy)
-    halved = _rank(space, noisy, pruner="halving")
+    halved = _rank(space, noisy, pruner="halving:reduction_factor=3", rungs=[1, 3])
     assert len(whole.trials) == len(halved.trials) == 30
     expected = {t.user_attrs["architecture"]: t.value for t in whole.trials}
     done = [t for t in halved.trials if t.state is TrialState.COMPLETE]
@@ -145,7 +145,7 @@ def test_halving_keeps_the_best_in_any_order(values, factor: float, direction: s
 
 
 def test_stopped_trials_rank_below_those_that_went_further(space, noisy) -> None:
-    truth, halved = _rank(space, noisy), _rank(space, noisy, pruner="halving")
+    truth, halved = _rank(space, noisy), _rank(space, noisy, pruner="halving", rungs=[1, 3])
     trials = unbiased_trials(halved)
     assert len(trials) == 30
     scores = dict(zip([t.number for t in trials], scores_among(halved, trials)))
@@ -205,10 +205,9 @@ def test_what_makes_no_sense_is_said(space, noisy, arguments, words: str) -> Non
 
 
 def test_rungs() -> None:
-    assert make_rungs(100, make_pruner("halving")) == [4, 11, 33]
-    assert make_rungs(100, make_pruner("halving:reduction_factor=2")) == [12, 25, 50]
-    assert make_rungs(4, Halving(2)) == [1, 2]
-    assert make_rungs(100, optuna.pruners.MedianPruner(), [7, 3, 7]) == [3, 7]
+    assert make_rungs(100) == [15, 20, 33]
+    assert make_rungs(3) == [1]
+    assert make_rungs(100, [7, 3, 7]) == [3, 7]
 
 
 DRIVER = """
