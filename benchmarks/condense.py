@@ -130,7 +130,7 @@ def _convolution_rate() -> float:
 
 
 def _quality(quick: bool, root: str) -> Figure:
-    steps, rounds = (10, 1) if quick else (100, 3)
+    steps, rounds = (10, 1) if quick else (100, 2)
     unit = f"of the plain procedure's time for {steps} steps"
     try:
         cifar10(root)

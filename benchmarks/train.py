@@ -28,7 +28,7 @@ TARGET = 1.6  # times the plain loop's architectures an hour
 
 def measure(name: str, quick: bool, root: str) -> Figure:
     """Ratio of architectures an hour, ours over the plain loop's."""
-    n, epochs, rounds = (8, 3, 1) if quick else (32, 15, 2)
+    n, epochs, rounds = (8, 3, 1) if quick else (24, 12, 2)
     ratios, ours, theirs = [], [], []
     for k in range(rounds):
         slow = apart(_plain, SPACES[name], n, epochs, k, root)
