@@ -17,6 +17,7 @@ import optuna
 
 from nasproxy.comparison import scores_among
 from nasproxy.condense import METHODS, condense
+from nasproxy.condense.kept import kept_beside
 from nasproxy.data import DATASETS, DEFAULT_ROOT, load_dataset
 from nasproxy.errors import UserError, reason
 from nasproxy.estimators import ESTIMATORS
@@ -89,6 +90,7 @@ def condense_command(options: CondenseCommand) -> "Answer":
         options.method,
         device=options.device,
         progress=not options.quiet,
+        checkpoint=kept_beside(path),
         **of_method,
     )
     return _saved(proxy, path)

@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from nasproxy.condense import condense, method_options
+from nasproxy.condense.kept import kept_beside
 from nasproxy.data import DEFAULT_ROOT, Dataset, load_dataset
 from nasproxy.errors import UserError
 from nasproxy.estimators import TrainingEstimator, make_estimator, proxy_name
@@ -201,7 +202,7 @@ class _Narrator:
 
 
 _MADE = (
-    *("proxy.safetensors", "proxy.json", "proxy.png"),
+    *("proxy.safetensors", "proxy.json", "proxy.png", kept_beside(Path("proxy")).name),
     *("random.safetensors", "random.json", "random.png"),
     *("study.db", "study.db-wal", "study.db-shm"),
     *("report.json", "report.md", "spearman.png", "scores.png"),
@@ -235,6 +236,7 @@ def _proxy(options: RunOptions, data: Dataset, method: str, path: Path, say: _Na
         method,
         device=options.device,
         progress=not options.quiet,
+        checkpoint=kept_beside(path),
         **asdict(wanted),
     )
     proxy.preview(path.with_suffix(".png"))

@@ -23,6 +23,7 @@ ORDER = [
     "spaces",
     "network",
     "train",
+    "condense.kept",
     "condense.random",
     "condense.coreset",
     "condense.dm",

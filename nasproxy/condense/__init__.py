@@ -4,12 +4,14 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from nasproxy.condense.coreset import CoresetOptions, choose_by_herding, choose_by_k_center
 from nasproxy.condense.dm import DMOptions, DMPaperOptions, match_distribution
+from nasproxy.condense.kept import Kept
 from nasproxy.condense.random import RandomOptions, choose_random
 from nasproxy.data import Dataset, ImageSet
 from nasproxy.errors import UserError, nearest
@@ -22,7 +24,7 @@ class Method:
     """A way of making a proxy set: its options, its function, and a line of help."""
 
     options: Callable[..., Any]
-    make: Callable[[Dataset, Any, torch.device, bool], ImageSet]
+    make: Callable[[Dataset, Any, torch.device, bool, Kept], ImageSet]
     summary: str
 
 
@@ -57,6 +59,7 @@ def condense(
     *,
     device: str = "auto",
     progress: bool = False,
+    checkpoint: str | Path | None = None,
     **options: Any,
 ) -> ProxySet:
     """Make a proxy set of `ipc` images a class that stands in for the training images.
@@ -66,6 +69,8 @@ def condense(
         method: a name in `METHODS`.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         progress: show progress on stderr.
+        checkpoint: file that holds what has been done so far while it goes on. A call with the
+            same arguments goes on from it, to the same bytes; it is removed at the end.
         options: of the method, such as ``ipc``, ``steps`` or ``seed``.
 
     Raises:
@@ -74,9 +79,20 @@ def condense(
     chosen = method_options(method, **options)
     where = pick_device(device)
     keep_memory()
+    kept = Kept(
+        None if checkpoint is None else Path(checkpoint),
+        {
+            "method": method,
+            "options": dataclasses.asdict(chosen),
+            "dataset_digest": data.digest,
+            "device": where.type,
+            "versions": versions(),
+        },
+    )
     start = time.perf_counter()
-    made = METHODS[method].make(data, chosen, where, progress)
-    seconds = time.perf_counter() - start
+    made = METHODS[method].make(data, chosen, where, progress, kept)
+    seconds = kept.seconds + time.perf_counter() - start
+    kept.done()
     metadata = {
         "format": FORMAT_VERSION,
         "method": method,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nasproxy.condense.kept import Kept
 from nasproxy.condense.random import RandomOptions, random_index
 from nasproxy.convnet import ConvNet
 from nasproxy.data import Dataset, ImageSet
@@ -38,7 +39,7 @@ class CoresetOptions(RandomOptions):
 
 
 def choose_by_herding(
-    data: Dataset, options: CoresetOptions, device: torch.device, show: bool
+    data: Dataset, options: CoresetOptions, device: torch.device, show: bool, kept: Kept
 ) -> ImageSet:
     """Images whose running mean of features stays closest to their class's mean.
 
@@ -49,7 +50,7 @@ def choose_by_herding(
 
 
 def choose_by_k_center(
-    data: Dataset, options: CoresetOptions, device: torch.device, show: bool
+    data: Dataset, options: CoresetOptions, device: torch.device, show: bool, kept: Kept
 ) -> ImageSet:
     """Images such that every other of their class has one close by, greedily.
 

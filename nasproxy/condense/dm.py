@@ -1,12 +1,14 @@
 """Distribution matching (DM; Zhao & Bilen, WACV 2023, arXiv 2110.04181)."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from nasproxy.augment import FULL_STRATEGY, augment, draw, parse_strategy
+from nasproxy.condense.kept import Kept
 from nasproxy.condense.random import random_index
 from nasproxy.convnet import ConvNet
 from nasproxy.data import Dataset, ImageSet
@@ -87,11 +89,12 @@ class DMPaperOptions(DMOptions):
 
 
 def match_distribution(
-    data: Dataset, options: DMOptions, device: torch.device, show: bool
+    data: Dataset, options: DMOptions, device: torch.device, show: bool, kept: Kept
 ) -> ImageSet:
     """Synthetic images whose mean features match the real ones' in random networks.
 
-    Starts from real images. A class smaller than `real_batch` is drawn from with replacement.
+    Starts from real images, or from where an earlier process was. A class smaller than
+    `real_batch` is drawn from with replacement.
     """
     classes, ipc = data.num_classes, options.ipc
     index = random_index(data, ipc, torch.Generator().manual_seed(options.seed))
@@ -99,13 +102,18 @@ def match_distribution(
     images = data.normalisation(data.train.images[index]).to(device).requires_grad_()
     lr = options.learning_rate(data.input_shape)
     optimizer = torch.optim.SGD([images], lr, options.momentum)
+    done = 0
+    if state := kept.load():
+        done = int(state["step"])
+        images.data.copy_(state["images"])
+        optimizer.state[images]["momentum_buffer"] = state["momentum"].to(device)
     groups = parse_strategy(options.augment, data.flip)
     train = data.train.to(device)
     members = [(data.train.labels == c).nonzero()[:, 0] for c in range(classes)]
     together = max(1, images_at_once(train.images) // (options.real_batch + ipc))  # classes
-    bar = progress(f"condensing {data.name}", options.steps, show=show)
+    bar = progress(f"condensing {data.name}", options.steps, done, show)
     with torch.random.fork_rng(devices=[]):
-        for step in range(options.steps):
+        for step in range(done, options.steps):
             # every step has its own seed, so that any step can be done again by itself
             torch.manual_seed(_step_seed(options.seed, step))
             generator = torch.Generator().manual_seed(_step_seed(options.seed, step))
@@ -127,8 +135,17 @@ def match_distribution(
                 loss.backward()
             optimizer.step()
             bar.update()
+            kept.save(partial(_state, images, optimizer, step + 1))
     bar.close()
     return ImageSet(images.detach().cpu(), labels)
+
+
+def _state(images: Tensor, optimizer: torch.optim.Optimizer, done: int) -> dict[str, Tensor]:
+    """All that the steps to come depend on, since each has a seed of its own."""
+    momentum = optimizer.state[images].get("momentum_buffer")
+    if momentum is None:  # none is kept where there is no momentum
+        momentum = torch.zeros_like(images)
+    return {"images": images, "momentum": momentum, "step": torch.tensor(done)}
 
 
 def _class_means(network: ConvNet, images: Tensor, some: Tensor) -> Tensor:

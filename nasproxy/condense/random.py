@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nasproxy.condense.kept import Kept
 from nasproxy.data import Dataset, ImageSet
 from nasproxy.errors import UserError
 
@@ -27,7 +28,7 @@ class RandomOptions:
 
 
 def choose_random(
-    data: Dataset, options: RandomOptions, device: torch.device, show: bool
+    data: Dataset, options: RandomOptions, device: torch.device, show: bool, kept: Kept
 ) -> ImageSet:
     """`options.ipc` training images of each class, normalised, in class order."""
     index = random_index(data, options.ipc, torch.Generator().manual_seed(options.seed))
