@@ -202,6 +202,7 @@ class RankCommand:
             successive_halving, median or percentile with Optuna's options.
         rungs: epochs after which the pruner is asked; give it once for each; by default 15, 20
             and 33% of them.
+        trial_timeout: seconds after which a training is given up, and recorded as broken.
         max_params: larger architectures are turned away, and recorded as invalid.
         max_flops: likewise, in multiply-accumulates of one image.
         study: name of the study; by default that of the estimator.
@@ -222,6 +223,7 @@ class RankCommand:
     seed: int = 0
     pruner: str | None = None
     rungs: list[int] = dataclasses.field(default_factory=list)
+    trial_timeout: float | None = None
     max_params: float | None = None
     max_flops: float | None = None
     study: str | None = None
@@ -248,6 +250,7 @@ def rank_command(options: RankCommand) -> "Answer":
         seed=options.seed,
         pruner=options.pruner,
         rungs=options.rungs,
+        trial_timeout=options.trial_timeout,
         max_params=options.max_params,
         max_flops=options.max_flops,
         study=options.study or _study_name(options.by),

@@ -49,6 +49,7 @@ class RunOptions:
         full: how to train on the full data.
         device: auto, cpu, cuda or cuda:N.
         jobs: worker processes; by default one a core, or one where there is a GPU.
+        trial_timeout: seconds after which a training is given up, and recorded as broken.
         out: folder for everything that is made; by default runs/ and the data set's name.
         root: folder of the data sets that torchvision downloads.
         fresh: delete what an earlier run left in `out` and start over.
@@ -71,6 +72,7 @@ class RunOptions:
     full: Recipe = FULL_RECIPE
     device: str = "auto"
     jobs: int | None = None
+    trial_timeout: float | None = None
     out: str | None = None
     root: str = DEFAULT_ROOT
     fresh: bool = False
@@ -152,7 +154,7 @@ def run(options: RunOptions = RunOptions()) -> RunResult:
     if options.method != "random":
         beside.append(_proxy(options, data, "random", folder / "random.safetensors", say))
     storage = open_storage(f"sqlite:///{folder / 'study.db'}")
-    with Workers(options.jobs, options.device) as workers:
+    with Workers(options.jobs, options.device, options.trial_timeout) as workers:
 
         def ranked(by: Any, name: str, **more: Any) -> optuna.Study:
             recipe = options.full if by == "full" else options.proxy

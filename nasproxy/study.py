@@ -17,6 +17,7 @@ import math
 import os
 import socket
 import warnings
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
@@ -78,6 +79,7 @@ def rank(
     train_twins: bool = False,
     pruner: str | BasePruner | None = None,
     rungs: Sequence[int] = (),
+    trial_timeout: float | None = None,
     max_params: float | None = None,
     max_flops: float | None = None,
     progress: bool = False,
@@ -103,6 +105,7 @@ def rank(
         jobs: worker processes; by default one a core, or one where there is a GPU.
         workers: to use instead of starting `jobs`.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        trial_timeout: seconds after which a training is given up, and recorded as broken.
         max_params: larger architectures are turned away, and recorded as invalid.
         max_flops: likewise, in multiply-accumulates of one image.
         train_twins: train an architecture although an isomorphic one has its score already.
@@ -157,7 +160,9 @@ def rank(
     made = open_study(study, opened, identity, record, estimator.metric)
     if pruner is not None:
         made.pruner = make_pruner(pruner)
-    with contextlib.nullcontext(workers) if workers else Workers(jobs, device) as pool:
+    with (
+        contextlib.nullcontext(workers) if workers else Workers(jobs, device, trial_timeout) as pool
+    ):
         scoring = _Scoring(
             made, space, shape, classes, estimator, seeds, seed, pool, train_twins, rungs, progress
         )
@@ -471,35 +476,54 @@ class _Scoring:
 
         At a rung, that is before all epochs, trials report and go on running.
         """
-        estimator = estimator or self.estimator
-        tasks = self._tasks(trials, bar)
         scores: dict[int, dict[int, Outcome]] = {}  # by trial number and seed
-        attempts: dict[tuple[int, int], int] = {}
+        tasks = self._tasks(trials, bar)
+        for trial, k, outcome in self._outcomes(estimator or self.estimator, tasks):
+            of_trial = scores.setdefault(trial.number, self._stored(trial))
+            of_trial[k] = outcome
+            if rung is None:
+                self._store(trial, k, outcome)
+            if len(of_trial) == self.seeds:
+                ended = self._tell(trial, [of_trial[i] for i in range(self.seeds)], rung)
+                del scores[trial.number]
+                bar.update(int(ended))
+
+    def _outcomes(
+        self, estimator: Estimator, tasks: Iterator[tuple[Trial, int]]
+    ) -> Iterator[tuple[Trial, int, Outcome]]:
+        """Outcomes of tasks, a trial and a seed each, in the order in which they come in.
+
+        When a worker dies, all that was under way is lost. Each of these is then done again by
+        itself, since only what dies alone is known to be the cause.
+        """
         running: dict[Future[Outcome], tuple[Trial, int]] = {}
+        suspects: deque[tuple[Trial, int]] = deque()
+        deaths: Counter[tuple[int, int]] = Counter()
         while True:
-            room = 2 * self.workers.jobs - len(running)  # one more each, ready when it is done
-            for trial, k in itertools.islice(tasks, max(room, 0)):
+            if suspects and not running:
+                trial, k = suspects.popleft()
                 running[self._submit(estimator, trial, k)] = trial, k
+            elif not suspects:
+                room = 2 * self.workers.jobs - len(running)  # one more each, ready when it is done
+                for trial, k in itertools.islice(tasks, max(room, 0)):
+                    running[self._submit(estimator, trial, k)] = trial, k
             if not running:
                 return
+            alone = len(running) == 1
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 trial, k = running.pop(future)
-                outcome = self._outcome(future)
-                attempts[trial.number, k] = attempts.get((trial.number, k), 0) + 1
-                if outcome is None:
-                    if attempts[trial.number, k] < _ATTEMPTS:
-                        running[self._submit(estimator, trial, k)] = trial, k
-                        continue
-                    outcome = f"its worker died {_ATTEMPTS} times"
-                of_trial = scores.setdefault(trial.number, self._stored(trial))
-                of_trial[k] = outcome
-                if rung is None:
-                    self._store(trial, k, outcome)
-                if len(of_trial) == self.seeds:
-                    ended = self._tell(trial, [of_trial[i] for i in range(self.seeds)], rung)
-                    del scores[trial.number]
-                    bar.update(int(ended))
+                if future.exception() is None:
+                    yield trial, k, future.result()
+                    continue
+                deaths[trial.number, k] += alone
+                late = self.workers.overran(trial.user_attrs["architecture"], self.seed + k)
+                if late is not None:
+                    yield trial, k, late
+                elif deaths[trial.number, k] == _ATTEMPTS:
+                    yield trial, k, f"its worker died {_ATTEMPTS} times"
+                else:
+                    suspects.append((trial, k))
 
     def _tasks(self, trials: Iterator[Trial], bar: Any) -> Iterator[tuple[Trial, int]]:
         for trial in trials:
@@ -515,11 +539,6 @@ class _Scoring:
 
     def _candidate(self, key: str, params: dict[str, Any]) -> Candidate:
         return Candidate(key, partial(self.space.build, params, self.input_shape, self.num_classes))
-
-    def _outcome(self, future: "Future[Outcome]") -> Outcome | None:
-        """What a worker found, None if it died."""
-        error = future.exception()
-        return None if error is not None else future.result()
 
     def _stored(self, trial: Trial) -> dict[int, Outcome]:
         """Seeds finished before an interruption."""

@@ -1,11 +1,17 @@
 """Where scores are computed: in this process, or in worker processes that may die."""
 
+import contextlib
+import faulthandler
+import hashlib
 import pickle
 import shutil
+import signal
 import tempfile
+import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +24,7 @@ from nasproxy.errors import UserError, reason
 from nasproxy.estimators.base import Candidate, Estimator, Scores
 from nasproxy.runtime import cores, keep_memory, pick_device, threads
 
+_GRACE = 5.0  # seconds that code has to end after its time is up
 Outcome = Scores | str  # scores, or why there are none
 
 
@@ -28,14 +35,21 @@ class Workers:
     process of two, and the bytes don't depend on the number of jobs.
 
     Args:
-        jobs: processes; with 1 all happens in this one. None is one a core, or one on a GPU.
+        jobs: processes; with 1 and no timeout all happens in this one. None is one a core, or one
+            on a GPU.
         device: where the networks will be.
+        timeout: seconds after which a score is given up; None is never.
     """
 
-    def __init__(self, jobs: int | None = None, device: str = "auto") -> None:
+    def __init__(
+        self, jobs: int | None = None, device: str = "auto", timeout: float | None = None
+    ) -> None:
+        if timeout is not None and not 0 < timeout < threading.TIMEOUT_MAX:
+            raise UserError(f"expected a timeout above 0 seconds, got {timeout}")
         if jobs is not None and jobs < 1:
             raise UserError(f"expected jobs of 1 or more, got {jobs}")
         self.jobs = jobs or (1 if pick_device(device).type == "cuda" else cores())
+        self.timeout = timeout
         self._pool: Any = None
         self._folder: Path | None = None
         self._published: dict[int, tuple[Estimator, Path]] = {}
@@ -62,19 +76,37 @@ class Workers:
 
     def submit(self, estimator: Estimator, candidate: Candidate, seed: int) -> "Future[Outcome]":
         """Start scoring; the future's exception, if any, is a worker's death."""
-        if self.jobs == 1:
+        if self.jobs == 1 and self.timeout is None:
             future: Future[Outcome] = Future()
             keep_memory()
             with threads(1):
                 future.set_result(score(estimator, candidate, seed))
             return future
-        path = self._publish(estimator)
+        task = partial(
+            _score_published,
+            self._publish(estimator),
+            candidate,
+            seed,
+            None if self.timeout is None else (self.timeout, self._mark(candidate.key, seed)),
+        )
         for _ in range(2):
             try:
-                return self._running_pool().submit(_score_published, path, candidate, seed)
+                return self._running_pool().submit(task)
             except (BrokenProcessPool, RuntimeError):  # died since: start others
                 self._stop(kill=True)
-        return self._running_pool().submit(_score_published, path, candidate, seed)
+        return self._running_pool().submit(task)
+
+    def overran(self, key: str, seed: int) -> str | None:
+        """Why a worker was ended, if it was because this architecture took too long."""
+        mark = self._mark(key, seed)
+        if self.timeout is None or not mark.is_file() or not mark.stat().st_size:
+            return None
+        return _late(self.timeout)
+
+    def _mark(self, key: str, seed: int) -> Path:
+        """Where a worker writes where it was when its time was up."""
+        name = hashlib.sha256(f"{key}\n{seed}".encode()).hexdigest()[:32]
+        return self.folder / f"{name}.late"
 
     def _running_pool(self) -> Any:
         if self._pool is None:
@@ -109,8 +141,18 @@ def _read_published(path: Path) -> Estimator:
     return estimator
 
 
-def _score_published(path: Path, candidate: Candidate, seed: int) -> Outcome:
-    return score(_read_published(path), candidate, seed)
+def _score_published(
+    path: Path, candidate: Candidate, seed: int, limit: tuple[float, Path] | None
+) -> Outcome:
+    estimator = _read_published(path)
+    if limit is None:
+        return score(estimator, candidate, seed)
+    seconds, mark = limit
+    try:
+        with _within(seconds, mark):
+            return score(estimator, candidate, seed)
+    except _TimeUp:
+        return _late(seconds)
 
 
 def score(estimator: Estimator, candidate: Candidate, seed: int) -> Outcome:
@@ -119,3 +161,37 @@ def score(estimator: Estimator, candidate: Candidate, seed: int) -> Outcome:
         return estimator(candidate, seed)
     except Exception as error:
         return reason(error)
+
+
+class _TimeUp(BaseException):
+    """Not an Exception, which a network's own code might catch."""
+
+
+@contextlib.contextmanager
+def _within(seconds: float, mark: Path) -> Iterator[None]:
+    """Raise `_TimeUp` in the block when its time is up.
+
+    If even that does not end it, because it never comes back to Python, the process ends itself
+    and leaves a mark.
+    """
+
+    def raise_(signal_number: int, frame: Any) -> None:
+        raise _TimeUp
+
+    with mark.open("w") as file:
+        faulthandler.dump_traceback_later(seconds + _GRACE, exit=True, file=file)
+        before = None
+        if hasattr(signal, "SIGALRM"):
+            before = signal.signal(signal.SIGALRM, raise_)
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            if before is not None:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, before)
+            faulthandler.cancel_dump_traceback_later()
+
+
+def _late(seconds: float) -> str:
+    return f"not done within {seconds:g} seconds"

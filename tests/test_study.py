@@ -163,6 +163,70 @@ def test_an_architecture_that_always_kills_is_given_up(tiny_space, data, tmp_pat
         rank(tiny_space, Deadly(folder=str(tmp_path)), data=data, trials=1, jobs=2)
 
 
+@dataclass(frozen=True)
+class Poison(Estimator):
+    """Kills its worker for one architecture alone, whenever it comes."""
+
+    key: str = ""
+
+    def __call__(self, candidate, seed: int) -> dict[str, float]:
+        if candidate.key == self.key:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(candidate, seed)
+
+
+@pytest.mark.parametrize(
+    "place", [2, *(pytest.param(place, marks=pytest.mark.slow) for place in (0, 4))]
+)
+def test_who_kills_is_given_up_and_nobody_else(tiny_space, data, place: int) -> None:
+    keys = _keys(rank(tiny_space, Estimator(), data=data, sampler="all", jobs=1))
+    study = rank(tiny_space, Poison(key=keys[place]), data=data, sampler="all", jobs=2, seeds=2)
+    assert sorted(_keys(study)) == sorted(set(keys) - {keys[place]})
+    (broken,) = [t for t in study.trials if "broken" in t.user_attrs]
+    assert broken.user_attrs["architecture"] == keys[place]
+    assert broken.user_attrs["broken"] == "its worker died 3 times"
+
+
+@dataclass(frozen=True)
+class Endless(Estimator):
+    """Never ends for one architecture: in Python, hiding from exceptions, or inside C."""
+
+    key: str = ""
+    where: str = "python"
+
+    def __call__(self, candidate, seed: int) -> dict[str, float]:
+        while candidate.key == self.key:
+            try:
+                if self.where == "c":
+                    sum(itertools.repeat(0))
+            except Exception:
+                pass
+        return super().__call__(candidate, seed)
+
+
+@pytest.mark.parametrize(
+    ("where", "jobs"), [("python", 1), ("python", 2), pytest.param("c", 2, marks=pytest.mark.slow)]
+)
+def test_what_never_ends_is_given_up(tiny_space, data, where: str, jobs: int) -> None:
+    keys = _keys(rank(tiny_space, Estimator(), data=data, sampler="all", jobs=1))
+    study = rank(
+        tiny_space,
+        Endless(key=keys[1], where=where),
+        data=data,
+        sampler="all",
+        jobs=jobs,
+        trial_timeout=1.5,
+    )
+    assert sorted(_keys(study)) == sorted(set(keys) - {keys[1]})
+    (broken,) = [t for t in study.trials if "broken" in t.user_attrs]
+    assert broken.user_attrs["broken"] == "not done within 1.5 seconds"
+
+
+def test_a_timeout_must_be_a_time(tiny_space, data) -> None:
+    with pytest.raises(UserError, match="timeout above 0"):
+        rank(tiny_space, "params", data=data, trial_timeout=0)
+
+
 def test_resuming_does_nothing_twice(tiny_space, data, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 's.db'}"
     options = {"data": data, "study": "s", "storage": url, "jobs": 1}
