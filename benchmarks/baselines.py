@@ -1,8 +1,9 @@
 """NAS-Bench-201, CIFAR-10: every free baseline, proxy sets and early stopping beside a truth.
 
 The truth is the published test accuracy of each cell (200 epochs, mean over seeds), looked up in
-a table; training-free scores see the full network, what is trained is a small copy. Cells are
-drawn uniformly by the seed. Everything is kept in ``--out``; run again, it goes on.
+a table; training-free scores see the full network, what is trained is a small copy, read by its
+validation accuracy, its validation loss, and the loss of its last epoch. Cells are drawn uniformly
+by the seed. Everything is kept in ``--out``; run again, it goes on.
 """
 
 import json
@@ -23,7 +24,13 @@ from nasproxy.workers import Workers
 
 AZ_NAS_PARTS = ("expressivity", "progressivity", "trainability")
 FREE = ("params", "flops", *(name for name in TRAINING_FREE if name not in AZ_NAS_PARTS))
-COMBINED = (["naswot", "logsynflow"], ["dm", "az_nas"], ["random", "az_nas"])
+LOSSES = ("loss", "train_loss")
+COMBINED = (
+    ["naswot", "logsynflow"],
+    ["dm@train_loss", "az_nas"],
+    ["random@train_loss", "az_nas"],
+    ["early stopping@loss", "az_nas"],
+)
 
 
 def measure(
@@ -72,17 +79,19 @@ def measure(
 
         truth = ranked("truth", full, f"table:{nasbench}:cifar10_test_acc")
         studies = [ranked(name, full, name) for name in FREE]
+        trained = []
         for method in ("random", "dm"):
             path = folder / f"{method}.safetensors"
             if not path.exists():
                 nasproxy.condense(data, method, ipc=ipc, seed=seed, progress=True).save(path)
             recipe = Recipe(**{**vars(PROXY_RECIPE), "steps": steps})
-            studies.append(ranked(method, small, nasproxy.ProxySet.load(path), recipe))
+            trained.append(ranked(method, small, nasproxy.ProxySet.load(path), recipe))
         early = Recipe(steps=steps, batch_size=50, lr=PROXY_RECIPE.lr)
-        studies.append(ranked("early stopping", small, "full", early))
+        trained.append(ranked("early stopping", small, "full", early))
         one = ranked("one training", full, f"table:{nasbench}:cifar10_test_acc_s1")
         another = ranked("another training", full, f"table:{nasbench}:cifar10_test_acc_s2")
-    report = nasproxy.correlate(truth, studies, combine=COMBINED, seed=seed)
+    readings = [nasproxy.Reading(study, loss) for study in trained for loss in LOSSES]
+    report = nasproxy.correlate(truth, [*studies, *trained, *readings], combine=COMBINED, seed=seed)
     report.write(folder)
     ceiling = nasproxy.correlate(another, [one], seed=seed)
     rows = [_row(r) for r in report.rankings] + [_row(ceiling.rankings[0], "ceiling")]

@@ -1,5 +1,6 @@
 """nasproxy: rank neural architectures on a condensed data set, and know how far to trust it."""
 
+from nasproxy.comparison import Reading
 from nasproxy.condense import condense
 from nasproxy.data import Dataset, from_arrays, load_dataset
 from nasproxy.errors import BrokenArchitecture, UserError
@@ -17,6 +18,7 @@ __all__ = [
     "BrokenArchitecture",
     "Dataset",
     "ProxySet",
+    "Reading",
     "Recipe",
     "Report",
     "RunOptions",

@@ -15,7 +15,7 @@ from typing import Any
 import jsonargparse
 import optuna
 
-from nasproxy.comparison import scores_among
+from nasproxy.comparison import Reading, scores_among
 from nasproxy.condense import METHODS, condense
 from nasproxy.condense.kept import kept_beside
 from nasproxy.data import DATASETS, DEFAULT_ROOT, load_dataset
@@ -287,7 +287,8 @@ class CorrelateCommand:
 
     Attributes:
         truth: name of the study, or table:FILE:COLUMN.
-        study: name of a ranking, or table:FILE:COLUMN; give it once for each.
+        study: name of a ranking, or table:FILE:COLUMN; give it once for each. NAME@loss reads a
+            study by its validation loss instead of its score, NAME@train_loss by that of training.
         storage: URL of the Optuna storage that holds them all.
         combine: rankings to combine by rank, as A,B; give it once for each combination.
         combination: log (sum of the logarithms of ranks) or mean (of ranks).
@@ -309,7 +310,7 @@ def correlate_command(options: CorrelateCommand) -> "Answer":
     tables = {name: read_table(*table) for name in names if (table := split_table(name))}
     if len(tables) < len(set(names)):
         storage = open_storage(options.storage, must_exist=True)
-    truth, *rankings = (tables.get(name) or load_study(name, storage) for name in names)
+    truth, *rankings = (tables.get(name) or _study_or_reading(name, storage) for name in names)
     report = correlate(
         truth,
         rankings,
@@ -321,6 +322,13 @@ def correlate_command(options: CorrelateCommand) -> "Answer":
         make_folder(Path(options.out))
         report.write(options.out)
     return Answer(report.to_dict(), str(report))
+
+
+def _study_or_reading(name: str, storage: optuna.storages.BaseStorage) -> "optuna.Study | Reading":
+    study, at, by = name.rpartition("@")
+    if not at or name in optuna.study.get_all_study_names(storage):
+        return load_study(name, storage)
+    return Reading(load_study(study, storage), by)
 
 
 def run_command(options: RunOptions) -> "Answer":

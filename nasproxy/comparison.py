@@ -26,13 +26,14 @@ from nasproxy.correlation import (
     spearman,
     top,
 )
-from nasproxy.errors import UserError
+from nasproxy.errors import UserError, nearest
 from nasproxy.estimators.table import TableEstimator
 from nasproxy.study import UNBIASED, has_result
 
 FRACTIONS = (0.2, 0.1, 0.05)  # shares of the best within which rankings are compared again
 KS = (1, 5, 10)  # how many of a ranking's first might be trained in full
 COSTS = ("params", "macs", "latency")  # latency: ms an image, in batches, on one thread
+LOWER = ("loss", "train_loss", "latency", "seconds")  # of which less is better
 FEW = 5  # fewest of the best that a figure is given for
 LEAST = 3  # fewest architectures that a correlation is computed for
 Interval = tuple[float | None, float | None]
@@ -165,8 +166,29 @@ class Source:
     entries: dict[str, Entry]
 
 
-def make_source(given: "optuna.Study | TableEstimator") -> Source:
-    """The source of a study or of a table's column."""
+@dataclass(frozen=True)
+class Reading:
+    """A study read by another number that its trials carry than their score.
+
+    Attributes:
+        study: of our making.
+        by: such as ``loss`` (of validation), ``train_loss`` or ``params``. Of those in `LOWER`,
+            the lower ranks the higher.
+    """
+
+    study: optuna.Study
+    by: str
+
+
+Comparable = optuna.Study | TableEstimator | Reading
+
+
+def make_source(given: Comparable) -> Source:
+    """The source of a study, of a reading of one, or of a table's column.
+
+    Raises:
+        UserError: a trial has no number to be read by.
+    """
     if isinstance(given, TableEstimator):
         entries = {
             key: Entry(value, {"drawn": "all"})
@@ -175,12 +197,15 @@ def make_source(given: "optuna.Study | TableEstimator") -> Source:
         }
         attributes = {"estimator": given.name, "kind": given.kind, "table": given.digest}
         return Source(given.metric, given.metric, attributes, entries)
-    trials = unbiased_trials(given)
-    scores = scores_among(given, trials)
+    study, by = (given.study, given.by) if isinstance(given, Reading) else (given, None)
+    trials = unbiased_trials(study)
+    scores = scores_among(study, trials, by)
+    metric = (study.metric_names or ["score"])[0]
+    read = {} if by is None else {"read": by}
     return Source(
-        name=given.study_name,
-        metric=(given.metric_names or ["score"])[0],
-        attributes=given.user_attrs,
+        name=study.study_name if by is None else f"{study.study_name}@{by}",
+        metric=metric if by is None else f"-{by}" if by in LOWER else by,
+        attributes={**study.user_attrs, **read},
         entries={
             str(trial.user_attrs["architecture"]): Entry(float(score), trial.user_attrs)
             for trial, score in zip(trials, scores, strict=True)
@@ -240,6 +265,8 @@ class Join:
     def ceiling(self) -> dict[str, float | int | None] | None:
         """Spearman of one truth training with another, where the truth has several seeds."""
         seeds = int(self.sources[0].attributes.get("seeds", 1))
+        if "read" in self.sources[0].attributes:  # only scores are kept for each seed
+            return None
         rows = [
             [e.attributes.get(f"score_seed{k}", -math.inf) for e in self.entries[0]]
             for k in range(seeds)
@@ -379,8 +406,10 @@ def unbiased_trials(study: optuna.Study) -> list[FrozenTrial]:
     ]
 
 
-def scores_among(study: optuna.Study, trials: Sequence[FrozenTrial]) -> Array:
-    """Scores (n,) of trials of a study; minus infinity for the broken.
+def scores_among(
+    study: optuna.Study, trials: Sequence[FrozenTrial], by: str | None = None
+) -> Array:
+    """Scores (n,) of trials of a study, or what they are read `by`; minus infinity if broken.
 
     An estimator with components has a score only among others: the components are ranked here,
     and combined as in AZ-NAS. Trials that a pruner stopped rank below all that trained for longer;
@@ -389,22 +418,32 @@ def scores_among(study: optuna.Study, trials: Sequence[FrozenTrial]) -> Array:
     broken = ["broken" in t.user_attrs for t in trials]
     parts = [name for name in str(study.user_attrs.get("components", "")).split(",") if name]
     if any("stopped" in t.user_attrs for t in trials):
-        reached = [(t.user_attrs.get("stopped", math.inf), _last_value(t)) for t in trials]
+        reached = [(t.user_attrs.get("stopped", math.inf), _value(t, by)) for t in trials]
         places = {pair: place for place, pair in enumerate(sorted(set(reached)), start=1)}
         return np.array([-math.inf if b else places[r] for b, r in zip(broken, reached)], float)
-    if not parts:
-        return np.array([-math.inf if b else t.value for b, t in zip(broken, trials)], float)
+    if by is not None or not parts:
+        return np.array([_value(trial, by) for trial in trials], float)
     table = [[t.user_attrs.get(name, -math.inf) for t in trials] for name in parts]
     scores = combine(np.array(table), "log")
     scores[broken] = -math.inf
     return scores
 
 
-def _last_value(trial: FrozenTrial) -> float:
-    """The score of a trial, or the last that was reported of it; minus infinity without any."""
-    if trial.value is not None:
-        return trial.value
-    return trial.intermediate_values.get(trial.user_attrs.get("stopped", -1), -math.inf)
+def _value(trial: FrozenTrial, by: str | None) -> float:
+    """The score of a trial, or the last that was reported of it; minus infinity if it broke."""
+    if "broken" in trial.user_attrs:
+        return -math.inf
+    if by is None:
+        return (
+            trial.intermediate_values[trial.user_attrs["stopped"]]
+            if trial.value is None
+            else trial.value
+        )
+    value = trial.user_attrs.get(by)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        numbers = {k for k, v in trial.user_attrs.items() if isinstance(v, float)}
+        raise UserError(f"trials have no number {by!r}{nearest(by, numbers)}")
+    return -float(value) if by in LOWER else float(value)
 
 
 def _column(source: Source, entries: Sequence[Entry]) -> Column:

@@ -5,12 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
-
-from nasproxy.comparison import Join, Ranking, finite, make_source, rank_all
+from nasproxy.comparison import Comparable, Join, Ranking, finite, make_source, rank_all
 from nasproxy.correlation import resample_count
 from nasproxy.errors import UserError
-from nasproxy.estimators.table import TableEstimator
 from nasproxy.files import write_atomically, write_json, write_text
 
 
@@ -84,8 +81,8 @@ class Report:
 
 
 def correlate(
-    truth: optuna.Study | TableEstimator,
-    rankings: Sequence[optuna.Study | TableEstimator],
+    truth: Comparable,
+    rankings: Sequence[Comparable],
     *,
     combine: Sequence[Sequence[str]] = (),
     combination: str = "log",
@@ -99,7 +96,7 @@ def correlate(
 
     Args:
         truth: such as full-data training; a study, or a table's column (`read_table`).
-        rankings: one or more of the same.
+        rankings: one or more of the same; `Reading(study, "loss")` reads one by another number.
         combine: names of rankings to combine by rank; each combination is a ranking too.
         combination: ``log`` (sum of the logarithms of ranks) or ``mean`` (of ranks).
         seed: of the bootstrap.
@@ -116,6 +113,9 @@ def correlate(
         raise UserError(f"expected every ranking once, got {', '.join(names)}")
     if combination not in ("log", "mean"):
         raise UserError(f"expected combination log or mean, got {combination!r}")
+    for parts in combine:
+        if len(set(parts)) < 2 or len(set(parts)) < len(parts):
+            raise UserError(f"expected different rankings to combine, got {', '.join(parts)}")
     join = Join(source, others)
     columns = [*join.columns, *(join.combined(names, combination) for names in combine)]
     names = [column.name for column in columns]

@@ -8,7 +8,7 @@ from optuna.distributions import IntDistribution
 from optuna.trial import TrialState, create_trial
 from scipy import stats
 
-from nasproxy import Report, UserError, correlate
+from nasproxy import Reading, Report, UserError, correlate
 
 N = 60
 
@@ -253,3 +253,59 @@ def test_a_score_made_of_components_is_combined_here(values) -> None:
     report = correlate(make_study("t", dict(enumerate(truth.tolist()))), [study])
     score = sum(np.log(stats.rankdata(v) / N) for v in (good, noise))
     assert report.rankings[0].spearman == pytest.approx(stats.spearmanr(truth, score).statistic)
+
+
+def _with_losses(values) -> tuple[optuna.Study, optuna.Study, np.ndarray]:
+    """A truth, and a study whose losses say more than its scores; its first trial broke."""
+    truth, good, noise = values
+    study = make_study("noise", {})
+    for number in range(N):
+        about = {"architecture": f"a{number}", "drawn": "uniform", "loss": -float(good[number])}
+        if not number:
+            about["broken"] = "why"
+        study.add_trial(
+            create_trial(
+                state=TrialState.COMPLETE if number else TrialState.PRUNED,
+                value=float(noise[number]) if number else None,
+                params={"number": number},
+                distributions={"number": IntDistribution(0, 10_000)},
+                user_attrs=about,
+            )
+        )
+    return make_study("truth", dict(enumerate(truth.tolist()))), study, good
+
+
+def test_a_study_can_be_read_by_its_loss(values) -> None:
+    truth, study, good = _with_losses(values)
+    report = correlate(truth, [study, Reading(study, "loss")])
+    assert [r.study for r in report.rankings] == ["noise", "noise@loss"]
+    expected = good.copy()
+    expected[0] = -np.inf
+    assert report.rankings[1].spearman == pytest.approx(
+        stats.spearmanr(values[0], stats.rankdata(expected)).statistic
+    )
+    assert report.rankings[1].broken == 1
+    assert report.rankings[1].provenance["read"] == "loss"
+    with pytest.raises(UserError, match=r"no number 'los'; did you mean 'loss'"):
+        correlate(truth, [Reading(study, "los")])
+
+
+def test_the_command_line_reads_by_loss(values, tmp_path: Path, command) -> None:
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    options = "--data", "digits", "--storage", url, "--quiet", "--trials", "6"
+    assert command("rank", *options, "--by", "full:steps=10", "--study", "fast")[0] == 0
+    assert command("rank", *options, "--by", "params", "--study", "t@x", "--like", "fast")[0] == 0
+    correlation = "correlate", "--truth", "t@x", "--storage", url, "--json"
+    status, out, _ = command(*correlation, "--study", "fast", "--study", "fast@loss")
+    assert status == 0
+    assert [r["study"] for r in json.loads(out)["rankings"]] == ["fast", "fast@loss"]
+    status, _, err = command(*correlation, "--study", "fast@lss")
+    assert status == 2
+    assert "'loss'" in err
+
+
+@pytest.mark.parametrize("names", [["good"], ["good", "good"], []])
+def test_a_combination_is_of_different_rankings(values, names: list[str]) -> None:
+    truth, good, _ = (dict(enumerate(v.tolist())) for v in values)
+    with pytest.raises(UserError, match="different rankings to combine"):
+        correlate(make_study("truth", truth), [make_study("good", good)], combine=[names])
