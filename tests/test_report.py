@@ -207,7 +207,7 @@ def test_combined_rankings(values) -> None:
         assert both.seconds_per_architecture == pytest.approx(3.0)
         assert both.seconds_once == 90
     with pytest.raises(UserError, match="can't combine 'godo'"):
-        correlate(make_study("t", truth), studies, combine=[["godo"]])
+        correlate(make_study("t", truth), studies, combine=[["godo", "noise"]])
     with pytest.raises(UserError, match="expected combination log or mean"):
         correlate(make_study("t", truth), studies, combination="sum")
 
