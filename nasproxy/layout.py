@@ -50,9 +50,8 @@ def make_fast(network: nn.Module, precision: str = "float32") -> nn.Module:
         elif type(module) is nn.LayerNorm and len(module.normalized_shape) == 3:
             module.__class__ = _LayerNorm
             for parameter in module.parameters():  # laid out as the images that they scale
-                parameter.data = parameter.data[None].contiguous(memory_format=torch.channels_last)[
-                    0
-                ]
+                data = parameter.data[None].contiguous(memory_format=torch.channels_last)
+                parameter.data = data[0]
     return network
 
 
@@ -76,6 +75,8 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
 
 class _Conv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
+        if input.dtype != torch.float32:
+            return super().forward(input)
         bias = None if self.bias is None else self.bias.bfloat16()
         return self._conv_forward(input.bfloat16(), self.weight.bfloat16(), bias).float()
 

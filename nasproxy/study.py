@@ -132,8 +132,10 @@ def rank(
         raise UserError(f"{estimator.name} trains nothing that a pruner could stop")
     if pruner is not None and sampler in STEERED and like is None:
         raise UserError(f"a pruner compares architectures drawn together: not with {sampler}")
+    pruned = "none"
     if pruner is not None and isinstance(estimator, TrainingEstimator):
         rungs = make_rungs(estimator.epochs, rungs)
+        pruned, pruner = f"{_named(pruner)} after {rungs} epochs", make_pruner(pruner)
     elif rungs:
         raise UserError("rungs are a pruner's; give one, such as halving")
     if sampler in STEERED and "components" in estimator.identity:
@@ -144,7 +146,7 @@ def rank(
         "budget": f"{space.max_params or 'any'} parameters, {space.max_macs or 'any'} FLOPs",
         "seeds": seeds,
         "seed": seed,
-        "pruner": f"{_named(pruner)} after {rungs} epochs" if pruner else "none",
+        "pruner": pruned,
         **estimator.identity,
     }
     if estimator.needs_data and data is not None:
@@ -156,13 +158,12 @@ def rank(
         "hardware": hardware(pick_device(device)),
         "versions": versions(),
     }
+    pool = workers or Workers(jobs, device, trial_timeout)
     opened = open_storage(storage) if isinstance(storage, str | None) else storage
     made = open_study(study, opened, identity, record, estimator.metric)
-    if pruner is not None:
-        made.pruner = make_pruner(pruner)
-    with (
-        contextlib.nullcontext(workers) if workers else Workers(jobs, device, trial_timeout) as pool
-    ):
+    if isinstance(pruner, BasePruner):
+        made.pruner = pruner
+    with contextlib.nullcontext() if workers else pool:
         scoring = _Scoring(
             made, space, shape, classes, estimator, seeds, seed, pool, train_twins, rungs, progress
         )

@@ -96,6 +96,17 @@ def test_bfloat16_is_close_and_can_be_taken_back() -> None:
     assert torch.equal(make_fast(network, "float32")(images), exact)
 
 
+def test_other_numbers_than_float32_stay_what_they_are() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 4, 3), nn.GroupNorm(4, 4), nn.LayerNorm((4, 6, 6))]
+    network = nn.Sequential(*layers).double()
+    images = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    expected = network(images)
+    found = make_fast(network, "bfloat16")(images)
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found, expected)
+
+
 def test_auto_is_one_of_the_two() -> None:
     cpu = torch.device("cpu")
     assert uses_bfloat16("auto", cpu) in (True, False)
