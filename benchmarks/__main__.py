@@ -1,6 +1,7 @@
 """``python -m benchmarks [NAME ...] [--quick] [--json] [--root DIR]``: is it as fast as it must be?
 
-Without a name, all of `SPEED` are measured. Two studies have options of their own, and are run by
+Without a name, all of `SPEED` are measured; ``python -m benchmarks table`` shows what was measured
+last, as it stands in the README. Two studies have options of their own, and are run by
 themselves: ``python -m benchmarks baselines --help`` and ``proxy-quality --help``.
 """
 
@@ -10,7 +11,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from benchmarks.results import Figure, save, table
+from benchmarks.results import Figure, read, save, summary, table
 from nasproxy.data import DEFAULT_ROOT
 from nasproxy.errors import UserError
 
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if given and given[0] in STUDIES:
             _module(given[0]).main(given[1:])
+        elif given == ["table"]:
+            print(summary(read(list(SPEED))))
         else:
             _speed(given)
     except UserError as error:

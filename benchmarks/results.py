@@ -1,5 +1,6 @@
 """What benchmarks find, and where they leave it: JSON and a Markdown table, with provenance."""
 
+import json
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -79,6 +80,31 @@ def save(name: str, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any])
     lines = [f"# {name}", "", table(rows), ""]
     lines += [f"- {key}: {value}" for key, value in provenance.items()]
     write_text(FOLDER / f"{name}.md", "\n".join(lines) + "\n")
+
+
+def read(names: Sequence[str]) -> list[dict[str, Any]]:
+    """The figures that `save` wrote under these names; those that are not there are left out."""
+    files = [FOLDER / f"{name}.json" for name in names]
+    return [json.loads(file.read_text())["rows"][0] for file in files if file.is_file()]
+
+
+def summary(figures: Sequence[Mapping[str, Any]]) -> str:
+    """Figures in short, as a Markdown table."""
+    words = {True: "yes", False: "no", None: "-"}
+    return table(
+        [
+            {
+                "benchmark": figure["name"],
+                "figure": figure["figure"],
+                "spread": "-" if figure["spread"] is None else figure["spread"],
+                "target": figure["target"],
+                "unit": figure["unit"],
+                "n": f"{figure['n']:,}",
+                "met": words[figure["met"]],
+            }
+            for figure in figures
+        ]
+    )
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
