@@ -130,7 +130,7 @@ def _convolution_rate() -> float:
 
 
 def _quality(quick: bool, root: str) -> Figure:
-    steps, rounds = (10, 1) if quick else (100, 2)
+    steps, rounds, networks = (10, 1, 2) if quick else (100, 2, NETWORKS)
     unit = f"of the plain procedure's time for {steps} steps"
     try:
         cifar10(root)
@@ -139,9 +139,9 @@ def _quality(quick: bool, root: str) -> Figure:
         return Figure("condense-quality", None, QUALITY_TARGET, unit, "less", 0, None, why)
     ratios, notes = [], []
     for seed in range(rounds):
-        slow = apart(_plain_set, steps, seed, root)
+        slow = apart(_plain_set, steps, seed, root, networks)
         for budget in BUDGETS:
-            fast = apart(_our_set, budget, seed, root)
+            fast = apart(_our_set, budget, seed, root, networks)
             if fast["accuracy"] >= slow["accuracy"]:
                 break
         else:
@@ -152,27 +152,28 @@ def _quality(quick: bool, root: str) -> Figure:
             f"{100 * slow['accuracy']:.1f}% in {slow['seconds']:.0f} s"
         )
     figure, n, spread = of_rounds(ratios)
-    note = f"test accuracy of {NETWORKS} ConvNets of width 64: {'; '.join(notes)}"
+    note = f"test accuracy of {networks} ConvNets of width 64: {'; '.join(notes)}"
     return Figure("condense-quality", figure, QUALITY_TARGET, unit, "less", n, spread, note)
 
 
-def _plain_set(steps: int, seed: int, root: str) -> dict[str, float]:
+def _plain_set(steps: int, seed: int, root: str, networks: int) -> dict[str, float]:
     data = cifar10(root)
     torch.manual_seed(seed)
     watch = Stopwatch()
     images = plain.condense(data, steps, IPC, 1.0)
     seconds = watch.seconds
     made = nasproxy.condense(data, "random", ipc=IPC, seed=seed)
-    return {"seconds": seconds, "accuracy": _accuracy(replace(made, images=images), data, seed)}
+    accuracy = _accuracy(replace(made, images=images), data, seed, networks)
+    return {"seconds": seconds, "accuracy": accuracy}
 
 
-def _our_set(steps: int, seed: int, root: str) -> dict[str, float]:
+def _our_set(steps: int, seed: int, root: str, networks: int) -> dict[str, float]:
     data = cifar10(root)
     made = nasproxy.condense(data, "dm", ipc=IPC, steps=steps, seed=seed)
-    return {"seconds": made.seconds or 0.0, "accuracy": _accuracy(made, data, seed)}
+    return {"seconds": made.seconds or 0.0, "accuracy": _accuracy(made, data, seed, networks)}
 
 
-def _accuracy(proxy: nasproxy.ProxySet, data: nasproxy.Dataset, seed: int) -> float:
-    """Mean test accuracy of `NETWORKS` networks, on 2,000 test images."""
+def _accuracy(proxy: nasproxy.ProxySet, data: nasproxy.Dataset, seed: int, networks: int) -> float:
+    """Mean test accuracy of some networks, on 2,000 test images."""
     few = replace(data, test=data.test[torch.arange(2000)])
-    return nasproxy.evaluate(proxy, few, networks=NETWORKS, seed=10 * seed).proxy.mean
+    return nasproxy.evaluate(proxy, few, networks=networks, seed=10 * seed).proxy.mean
