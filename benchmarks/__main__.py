@@ -1,8 +1,8 @@
 """``python -m benchmarks [NAME ...] [--quick] [--json] [--root DIR]``: is it as fast as it must be?
 
 Without a name, all of `SPEED` are measured; ``python -m benchmarks table`` shows what was measured
-last, as it stands in the README. Two studies have options of their own, and are run by
-themselves: ``python -m benchmarks baselines --help`` and ``proxy-quality --help``.
+last, as it stands in the README. Three studies have options of their own, and are run by
+themselves: ``python -m benchmarks fidelity --help``, ``truth --help`` and ``proxy-quality --help``.
 """
 
 import argparse
@@ -25,7 +25,7 @@ SPEED = {  # name: the module that measures it
     "memory": "memory",
     "train-gpu": "train_gpu",
 }
-STUDIES = ("baselines", "proxy-quality")
+STUDIES = ("fidelity", "truth", "proxy-quality")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

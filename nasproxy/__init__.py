@@ -1,5 +1,6 @@
 """nasproxy: rank neural architectures on a condensed data set, and know how far to trust it."""
 
+from nasproxy.calibration import Calibration, calibrate
 from nasproxy.comparison import Reading
 from nasproxy.condense import condense
 from nasproxy.data import Dataset, from_arrays, load_dataset
@@ -16,6 +17,7 @@ from nasproxy.train import Recipe
 
 __all__ = [
     "BrokenArchitecture",
+    "Calibration",
     "Dataset",
     "ProxySet",
     "Reading",
@@ -24,6 +26,7 @@ __all__ = [
     "RunOptions",
     "Space",
     "UserError",
+    "calibrate",
     "condense",
     "copy_space",
     "correlate",

@@ -15,7 +15,8 @@ from typing import Any
 import jsonargparse
 import optuna
 
-from nasproxy.comparison import Reading, scores_among
+from nasproxy.calibration import calibrate
+from nasproxy.comparison import Comparable, Reading, scores_among
 from nasproxy.condense import METHODS, condense
 from nasproxy.condense.kept import kept_beside
 from nasproxy.data import DATASETS, DEFAULT_ROOT, load_dataset
@@ -48,15 +49,17 @@ class CondenseCommand:
         out: file to write; its picture has the ending .png.
         ipc: images per class.
         seed: of every random choice.
-        steps: updates of the images (dm: 300, dm-paper: 20000).
+        steps: updates of the images (dm: 300, dm-paper: 20000, dm-space: 120).
         real_batch: real images per class and step (dm: 64, dm-paper: 256).
-        image_lr: learning rate of the images (dm: by ipc and size, dm-paper: 1, or 10 above 50).
+        image_lr: learning rate of the images (dm: by ipc and size, dm-paper: 1, or 10 above 50);
+            dm-space: how far the first update moves them, in standard deviations (0.06).
         momentum: of the images (0.5).
         width: channels of the embedding ConvNet (dm: 64, dm-paper: 128).
         depth: blocks of the embedding ConvNet (as many as end at about 4x4).
         augment: groups of augmentation such as color_crop_cutout, or none.
         precision: of the embedding's convolutions: float32, bfloat16, or auto for the faster.
         epochs: for which the ConvNet of herding and k-center is trained first (2).
+        space: search space whose networks dm-space matches on (convnet_small).
         device: auto, cpu, cuda or cuda:N.
         root: folder of the data sets that torchvision downloads.
         quiet: show no progress.
@@ -76,6 +79,7 @@ class CondenseCommand:
     augment: str | None = None
     precision: str | None = None
     epochs: int | None = None
+    space: str | None = None
     device: str = "auto"
     root: str = DEFAULT_ROOT
     quiet: bool = False
@@ -306,11 +310,7 @@ class CorrelateCommand:
 
 
 def correlate_command(options: CorrelateCommand) -> "Answer":
-    names = [options.truth, *options.study]
-    tables = {name: read_table(*table) for name in names if (table := split_table(name))}
-    if len(tables) < len(set(names)):
-        storage = open_storage(options.storage, must_exist=True)
-    truth, *rankings = (tables.get(name) or _study_or_reading(name, storage) for name in names)
+    truth, *rankings = _comparables([options.truth, *options.study], options.storage)
     report = correlate(
         truth,
         rankings,
@@ -324,11 +324,42 @@ def correlate_command(options: CorrelateCommand) -> "Answer":
     return Answer(report.to_dict(), str(report))
 
 
+def _comparables(names: Sequence[str], url: str) -> list[Comparable]:
+    """Studies, readings of them and columns of tables, by name."""
+    tables = {name: read_table(*table) for name in names if (table := split_table(name))}
+    if len(tables) < len(set(names)):
+        storage = open_storage(url, must_exist=True)
+    return [tables.get(name) or _study_or_reading(name, storage) for name in names]
+
+
 def _study_or_reading(name: str, storage: optuna.storages.BaseStorage) -> "optuna.Study | Reading":
     study, at, by = name.rpartition("@")
     if not at or name in optuna.study.get_all_study_names(storage):
         return load_study(name, storage)
     return Reading(load_study(study, storage), by)
+
+
+@dataclass(frozen=True)
+class CalibrateCommand:
+    """Rank all architectures by cheap rankings, calibrated by the full trainings of a few.
+
+    Attributes:
+        truth: name of the study of full trainings, or table:FILE:COLUMN.
+        study: name of a ranking of all architectures, as in `correlate`; give it once for each.
+        storage: URL of the Optuna storage that holds them all.
+        seed: of the bootstrap.
+    """
+
+    truth: str
+    study: list[str]
+    storage: str = DEFAULT_STORAGE
+    seed: int = 0
+
+
+def calibrate_command(options: CalibrateCommand) -> "Answer":
+    truth, *rankings = _comparables([options.truth, *options.study], options.storage)
+    found = calibrate(truth, rankings, seed=options.seed)
+    return Answer(found.to_dict(), str(found))
 
 
 def run_command(options: RunOptions) -> "Answer":
@@ -404,6 +435,7 @@ COMMANDS = {
     "evaluate": Command(EvaluateCommand, evaluate_command, ("proxy",)),
     "rank": Command(RankCommand, rank_command),
     "correlate": Command(CorrelateCommand, correlate_command),
+    "calibrate": Command(CalibrateCommand, calibrate_command),
     "list": Command(ListCommand, list_command, ("what",)),
     "copy": Command(CopyCommand, copy_command, ("space", "path")),
 }

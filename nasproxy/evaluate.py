@@ -125,7 +125,7 @@ def evaluate(
             outcome = future.result()
             if isinstance(outcome, str):
                 raise UserError(f"training on the set failed: {outcome}")
-            outcomes.append(outcome["score"])
+            outcomes.append(outcome["accuracy"])
             bar.update()
     return ProxyQuality(
         method=str(proxy.metadata["method"]),

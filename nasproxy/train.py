@@ -15,6 +15,13 @@ from nasproxy.errors import BrokenArchitecture, UserError
 from nasproxy.layout import autocast, check_precision, make_fast
 from nasproxy.runtime import images_at_once
 
+READINGS = {  # what a training may be scored by, in words
+    "accuracy": "validation accuracy",
+    "loss": "-validation loss",
+    "train_loss": "-training loss of the last epoch",
+    "mean_loss": "-mean training loss",
+}
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -33,6 +40,7 @@ class Recipe:
         precision: `bfloat16` computes convolutions (on a GPU all matrix products) in it, and
             keeps weights, sums and norms in `float32`; `auto` does where the hardware is faster
             at it.
+        read: which of `READINGS` scores it; the others are recorded beside the score.
     """
 
     epochs: int = 30
@@ -45,6 +53,7 @@ class Recipe:
     weight_decay: float = 5e-4
     augment: str = "crop_flip"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    read: Literal["accuracy", "loss", "train_loss", "mean_loss"] = "accuracy"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "steps", "batch_size"):
@@ -61,6 +70,8 @@ class Recipe:
             raise UserError(f"expected weight_decay of 0 or more, got {self.weight_decay}")
         if self.schedule not in ("cosine", "step", "constant"):
             raise UserError(f"expected schedule cosine, step or constant, got {self.schedule!r}")
+        if self.read not in READINGS:
+            raise UserError(f"expected read {', '.join(READINGS)}, got {self.read!r}")
         check_precision(self.precision)
         parse_strategy(self.augment)
 
@@ -130,6 +141,8 @@ class Training:
         epochs: passes over `images` that the recipe asks for; the last may be a part of one.
         epoch: passes done.
         loss: mean loss of the last of them, in nats.
+        mean_loss: mean loss of all updates so far, in nats: low where a network learns fast
+            (training speed estimation, Ru et al., NeurIPS 2021, arXiv 2006.04492).
     """
 
     def __init__(
@@ -143,7 +156,8 @@ class Training:
         seed: int = 0,
     ) -> None:
         self.network = make_fast(network, recipe.precision)
-        self.epoch, self.loss = 0, math.nan
+        self.epoch, self.loss, self.mean_loss = 0, math.nan, math.nan
+        self._summed = 0.0  # losses of all updates
         self._images, self._recipe, self._normalisation = images, recipe, normalisation
         self._generator = torch.Generator().manual_seed(seed)
         self._groups = parse_strategy(recipe.augment, flip)
@@ -187,7 +201,9 @@ class Training:
             step += 1
             if step == self._steps:
                 break
-        self.loss = total.item() / (step - first)  # each look waits for the GPU: once an epoch
+        summed = total.item()  # each look waits for the GPU: once an epoch
+        self._summed += summed
+        self.loss, self.mean_loss = summed / (step - first), self._summed / step
         if not math.isfinite(self.loss):
             raise BrokenArchitecture(f"training diverged: the loss became {self.loss}")
         self.epoch += 1
@@ -204,6 +220,7 @@ class Training:
         if device.type == "cuda":
             state["cuda"] = torch.cuda.get_rng_state(device)
         state["epoch"], state["loss"] = torch.tensor(self.epoch), torch.tensor(self.loss)
+        state["summed"] = torch.tensor(self._summed, dtype=torch.float64)
         return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
@@ -221,6 +238,8 @@ class Training:
         if "cuda" in state:
             torch.cuda.set_rng_state(state["cuda"], self._images.images.device)
         self.epoch, self.loss = int(state["epoch"]), float(state["loss"])
+        self._summed = float(state["summed"])
+        self.mean_loss = self._summed / min(self.epoch * self._per_epoch, self._steps)
 
 
 @torch.inference_mode()
@@ -238,7 +257,6 @@ def check_network(network: nn.Module, inputs: Tensor, num_classes: int) -> None:
         raise BrokenArchitecture("the untrained network gives NaN or infinity")
 
 
-@torch.inference_mode()
 def evaluate_network(
     network: nn.Module,
     images: ImageSet,
@@ -260,12 +278,14 @@ def evaluate_network(
     correct = torch.zeros((), dtype=torch.int64, device=images.labels.device)
     loss = torch.zeros((), device=images.labels.device)
     together = images_at_once(images.images)
-    for pixels, labels in zip(images.images.split(together), images.labels.split(together)):
-        inputs = normalisation(pixels).contiguous(memory_format=torch.channels_last)
-        with autocast(precision, inputs.device):
-            logits = network(inputs).float()
-        correct += (logits.argmax(1) == labels).sum()
-        loss += F.cross_entropy(logits, labels, reduction="sum")
+    batches = zip(images.images.split(together), images.labels.split(together))
+    with torch.inference_mode():  # not around `make_fast`: its weights may be trained again
+        for pixels, labels in batches:
+            inputs = normalisation(pixels).contiguous(memory_format=torch.channels_last)
+            with autocast(precision, inputs.device):
+                logits = network(inputs).float()
+            correct += (logits.argmax(1) == labels).sum()
+            loss += F.cross_entropy(logits, labels, reduction="sum")
     if not torch.isfinite(loss):
         raise BrokenArchitecture(f"evaluation gave a loss of {loss.item()}")
     return Evaluation(correct.item() / len(images), loss.item() / len(images))

@@ -79,7 +79,7 @@ def test_dm_brings_features_closer(data) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_keeps_the_contract(data, method: str, tmp_path: Path) -> None:
-    options = {"ipc": 2, "seed": 5} | ({} if method == "random" else {"width": 4})
+    options = {"ipc": 2, "seed": 5} | ({} if method in ("random", "dm-space") else {"width": 4})
     options |= {"steps": 2} if method.startswith("dm") else {}
     torch.manual_seed(123)
     before = torch.random.get_rng_state()
@@ -164,3 +164,74 @@ def test_coresets_are_real_images(data) -> None:
         real = data.normalisation(data.train.images).flatten(1)
         for image in made.images.flatten(1):
             assert (real == image).all(1).any()
+
+
+BATCH_NORM_SPACE = '''"""A network with batch norm and dropout, or one of a single line."""
+from torch import nn
+
+
+def build(trial, input_shape, num_classes):
+    if trial.suggest_categorical("kind", ["normed", "line"]) == "line":
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout2d(0.5),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_classes),
+    )
+'''
+
+
+def test_a_set_is_matched_on_the_networks_of_a_space(data, tmp_path: Path) -> None:
+    """The gap of class means goes down on networks of the space that it has not seen."""
+    from nasproxy.condense.dm_space import _LastMap
+
+    path = tmp_path / "normed.py"
+    path.write_text(BATCH_NORM_SPACE)
+    space = nasproxy.load_space(str(path))
+    options = {"ipc": 4, "seed": 1, "real_batch": 32, "augment": "none", "precision": "float32"}
+    made = condense(data, "dm-space", space=str(path), steps=60, **options)
+    start = condense(data, "random", ipc=4, seed=1)
+    real = data.normalisation(data.train.images)
+
+    def gap(proxy: ProxySet, kind: str) -> float:
+        total = 0.0
+        for seed in range(5):
+            torch.manual_seed(10_000 + seed)
+            embed = _LastMap(space.build({"kind": kind}, data.input_shape, 3))
+            assert embed.together == (kind == "normed")
+            with torch.no_grad():
+                of_real, of_proxy = embed(real, True), embed(proxy.images, False)
+            for c in range(3):
+                there, here = of_real[data.train.labels == c], of_proxy[proxy.labels == c]
+                total += (there.mean(0) - here.mean(0)).square().sum().item()
+        return total
+
+    assert gap(made, "normed") < 0.8 * gap(start, "normed")
+    assert gap(made, "line") < 0.8 * gap(start, "line")
+    assert made.metadata["options"]["space"] == str(path)
+
+
+def test_the_last_map_is_what_the_classifier_sees() -> None:
+    from nasproxy.condense.dm_space import _LastMap
+
+    cells = nasproxy.load_space("nasbench201:C=4,N=1")
+    operations = {f"Op{i}": "nor_conv_3x3" for i in range(6)}
+    embed = _LastMap(cells.build(operations, (3, 16, 16), 10))
+    images = torch.randn(12, 3, 16, 16)
+    features = embed(images, True)
+    assert features.shape == (12, 16, 4, 4)
+    # the statistics are the real images' own: seen again, they are embedded alike
+    assert torch.allclose(embed(images, False), features, atol=0.1)
+    single = embed(images[:1], False)
+    assert torch.allclose(single, embed(images, False)[:1], atol=1e-5)
+
+
+def test_a_cell_that_looks_at_nothing_moves_nothing(data, tmp_path: Path) -> None:
+    path = tmp_path / "blind.py"
+    path.write_text(
+        '"""Blind."""\nfrom torch import nn\n\n\nclass Blind(nn.Linear):\n'
+        "    def forward(self, x):\n        return super().forward(x.detach().flatten(1) * 0)\n\n\n"
+        "def build(trial, input_shape, num_classes):\n"
+        '    trial.suggest_categorical("width", [1])\n    return Blind(64, num_classes)\n'
+    )
+    made = condense(data, "dm-space", space=str(path), ipc=2, steps=3)
+    assert torch.equal(made.images, condense(data, "random", ipc=2).images)

@@ -13,6 +13,7 @@ from nasproxy import UserError, rank
 from nasproxy.correlation import combine, spearman
 from nasproxy.size import count_params
 from nasproxy.study import scored
+from nasproxy.train import READINGS
 
 from .conftest import QUICK
 from .test_spaces import TABLE, needs_table
@@ -75,6 +76,20 @@ def test_bad_tables(tiny_space, tmp_path: Path, text, column: str, message: str)
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError, match=message):
         rank(tiny_space, f"table:{path}:{column}", trials=2)
+
+
+@pytest.mark.parametrize("read", READINGS)
+def test_a_training_is_scored_as_it_is_read(tiny_space, data, read: str) -> None:
+    recipe = dataclasses.replace(QUICK, read=read)
+    study = rank(tiny_space, "full", data=data, trials=4, recipe=recipe)
+    assert study.metric_names == [READINGS[read]]
+    for trial in scored(study):
+        sign = 1 if read == "accuracy" else -1
+        assert trial.value == sign * trial.user_attrs[read]
+        assert trial.user_attrs.keys() >= READINGS.keys()
+    named = rank(tiny_space, f"full:epochs=2,batch_size=64,augment=none,read={read}", data=data,
+                 trials=4)  # fmt: skip
+    assert [t.value for t in named.trials] == [t.value for t in study.trials]
 
 
 def test_flops_of_a_linear_network(tiny_space, data) -> None:

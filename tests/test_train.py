@@ -8,7 +8,7 @@ from torch import nn
 from nasproxy import BrokenArchitecture, Recipe, UserError
 from nasproxy.convnet import ConvNet
 from nasproxy.data import ImageSet
-from nasproxy.train import check_network, evaluate_network, train
+from nasproxy.train import Training, check_network, evaluate_network, train
 
 
 def _linear(data) -> nn.Module:
@@ -44,6 +44,25 @@ def test_training_is_sgd_written_out(data) -> None:
     assert loss == pytest.approx(last, abs=1e-4)
     for a, b in zip(network.parameters(), plain.parameters()):
         assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_the_mean_loss_is_over_all_updates(data) -> None:
+    recipe = Recipe(steps=7, batch_size=64, augment="none")  # a last pass that is a part of one
+    whole = Training(_linear(data), data.train, recipe, data.normalisation)
+    losses = []
+    while whole.epoch < whole.epochs:
+        before = whole.epoch
+        whole.run(before + 1)
+        losses += [whole.loss] * (min(4, 7 - 4 * before))
+    assert len(losses) == 7
+    assert whole.mean_loss == pytest.approx(sum(losses) / 7)
+    part = Training(_linear(data), data.train, recipe, data.normalisation)
+    part.run(1)
+    rest = Training(_linear(data), data.train, recipe, data.normalisation)
+    rest.load_state(part.state())
+    assert rest.mean_loss == pytest.approx(part.mean_loss)
+    rest.run()
+    assert rest.mean_loss == pytest.approx(whole.mean_loss)
 
 
 def test_it_learns(data) -> None:
@@ -131,6 +150,7 @@ def test_networks_of_the_wrong_shape_are_refused(data) -> None:
         {"weight_decay": -1.0},
         {"schedule": "linear"},
         {"augment": "twirl"},
+        {"read": "luck"},
     ],
 )
 def test_recipes_have_ranges(options: dict) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from nasproxy.condense.coreset import CoresetOptions, choose_by_herding, choose_by_k_center
 from nasproxy.condense.dm import DMOptions, DMPaperOptions, match_distribution
+from nasproxy.condense.dm_space import DMSpaceOptions, match_on_space
 from nasproxy.condense.kept import Kept
 from nasproxy.condense.random import RandomOptions, choose_random
 from nasproxy.data import Dataset, ImageSet
@@ -31,6 +32,9 @@ class Method:
 METHODS = {
     "dm": Method(DMOptions, match_distribution, "distribution matching, sized for a CPU"),
     "dm-paper": Method(DMPaperOptions, match_distribution, "distribution matching, as published"),
+    "dm-space": Method(
+        DMSpaceOptions, match_on_space, "distribution matching on networks of a search space"
+    ),
     "random": Method(RandomOptions, choose_random, "random real images"),
     "herding": Method(CoresetOptions, choose_by_herding, "real images near the classes' means"),
     "k-center": Method(CoresetOptions, choose_by_k_center, "real images that cover the classes"),

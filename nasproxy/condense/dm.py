@@ -1,8 +1,9 @@
 """Distribution matching (DM; Zhao & Bilen, WACV 2023, arXiv 2110.04181)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -19,20 +20,16 @@ from nasproxy.runtime import images_at_once
 
 
 @dataclass(frozen=True)
-class DMOptions:
-    """Options of the method `dm`, with defaults that suit a CPU.
+class MatchingOptions:
+    """What the methods that match distributions have in common.
 
     Attributes:
         ipc: synthetic images per class, 1 or more.
         seed: of the initial images, the networks, the batches and the augmentation.
         steps: K, the number of networks drawn and of updates made.
         real_batch: real images per class and step.
-        image_lr: learning rate of the synthetic images; by default `ipc` at 32x32 pixels, since
-            the gradient of a class's mean is shared out among its images, and in proportion to
-            the pixels at other sizes, since among these it is shared out too.
+        image_lr: learning rate of the synthetic images; by default the method's rule.
         momentum: of the synthetic images' SGD.
-        width: channels of the embedding ConvNet.
-        depth: blocks of the embedding ConvNet; by default as many as end at about 4x4.
         augment: groups of differentiable augmentation, or `none`.
         precision: of the embedding's convolutions: `float32`, `bfloat16`, or `auto`, whichever
             the hardware is faster at.
@@ -44,23 +41,42 @@ class DMOptions:
     real_batch: int = 64
     image_lr: float | None = None
     momentum: float = 0.5
-    width: int = 64
-    depth: int | None = None
     augment: str = FULL_STRATEGY
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("ipc", "steps", "real_batch", "width"):
+        for name in ("ipc", "steps", "real_batch"):
             if getattr(self, name) < 1:
                 raise UserError(f"expected {name} of 1 or more, got {getattr(self, name)}")
-        if self.depth is not None and self.depth < 1:
-            raise UserError(f"expected depth of 1 or more, got {self.depth}")
         if self.image_lr is not None and not self.image_lr > 0:
             raise UserError(f"expected image_lr above 0, got {self.image_lr}")
         if not 0 <= self.momentum < 1:
             raise UserError(f"expected momentum in [0, 1), got {self.momentum}")
         check_precision(self.precision)
         parse_strategy(self.augment)
+
+
+@dataclass(frozen=True)
+class DMOptions(MatchingOptions):
+    """Options of the method `dm`, with defaults that suit a CPU; see `MatchingOptions`.
+
+    Attributes:
+        image_lr: by default `ipc` at 32x32 pixels, since the gradient of a class's mean is shared
+            out among its images, and in proportion to the pixels at other sizes, since among
+            these it is shared out too.
+        width: channels of the embedding ConvNet.
+        depth: blocks of the embedding ConvNet; by default as many as end at about 4x4.
+    """
+
+    width: int = 64
+    depth: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width < 1:
+            raise UserError(f"expected width of 1 or more, got {self.width}")
+        if self.depth is not None and self.depth < 1:
+            raise UserError(f"expected depth of 1 or more, got {self.depth}")
 
     def learning_rate(self, input_shape: tuple[int, int, int]) -> float:
         """What SGD is given: `image_lr`, or the method's rule."""
@@ -88,20 +104,63 @@ class DMPaperOptions(DMOptions):
         return 1.0 if self.ipc <= 50 else 10.0
 
 
+class Embedding(Protocol):
+    """What images are matched on in one step."""
+
+    @property
+    def together(self) -> bool:
+        """Whether the images of all classes must be embedded at once."""
+
+    def __call__(self, images: Tensor, real: bool) -> Tensor:
+        """Features (N, ...) of normalised images (N, C, H, W), real ones or synthetic ones."""
+
+
 def match_distribution(
     data: Dataset, options: DMOptions, device: torch.device, show: bool, kept: Kept
 ) -> ImageSet:
-    """Synthetic images whose mean features match the real ones' in random networks.
+    """Synthetic images whose mean features match the real ones' in random ConvNets."""
+    lr = options.learning_rate(data.input_shape)
+
+    def embedding(step: int) -> Embedding:
+        network = ConvNet(data.input_shape, data.num_classes, options.width, options.depth)
+        make_fast(network.to(device), options.precision).requires_grad_(False)
+        return _ConvNetEmbedding(network)
+
+    return match(data, options, device, show, kept, embedding, lambda gradient, step: lr)
+
+
+@dataclass(frozen=True)
+class _ConvNetEmbedding:
+    network: ConvNet
+    together = False
+
+    def __call__(self, images: Tensor, real: bool) -> Tensor:
+        return self.network.embed(images)
+
+
+def match(
+    data: Dataset,
+    options: MatchingOptions,
+    device: torch.device,
+    show: bool,
+    kept: Kept,
+    embedding: Callable[[int], Embedding],
+    scale: Callable[[Tensor, int], float],
+) -> ImageSet:
+    """Synthetic images whose mean features match the real ones', class by class (eq. 5).
 
     Starts from real images, or from where an earlier process was. A class smaller than
     `real_batch` is drawn from with replacement.
+
+    Args:
+        embedding: of a step; torch's generator is seeded for it.
+        scale: what the gradient of a step is multiplied by, given it and the step.
     """
     classes, ipc = data.num_classes, options.ipc
     index = random_index(data, ipc, torch.Generator().manual_seed(options.seed))
     labels = data.train.labels[index]
     images = data.normalisation(data.train.images[index]).to(device).requires_grad_()
-    lr = options.learning_rate(data.input_shape)
-    optimizer = torch.optim.SGD([images], lr, options.momentum)
+    optimizer = torch.optim.SGD([images], 1.0, options.momentum)
     done = 0
     if state := kept.load():
         done = int(state["step"])
@@ -110,30 +169,32 @@ def match_distribution(
     groups = parse_strategy(options.augment, data.flip)
     train = data.train.to(device)
     members = [(data.train.labels == c).nonzero()[:, 0] for c in range(classes)]
-    together = max(1, images_at_once(train.images) // (options.real_batch + ipc))  # classes
+    at_once = max(1, images_at_once(train.images) // (options.real_batch + ipc))  # classes
     bar = progress(f"condensing {data.name}", options.steps, done, show)
     with torch.random.fork_rng(devices=[]):
         for step in range(done, options.steps):
             # every step has its own seed, so that any step can be done again by itself
             torch.manual_seed(_step_seed(options.seed, step))
             generator = torch.Generator().manual_seed(_step_seed(options.seed, step))
-            network = ConvNet(data.input_shape, classes, options.width, options.depth)
-            make_fast(network.to(device), options.precision).requires_grad_(False)
+            embed = embedding(step)
             draws = draw(groups, classes, generator)  # one a class, for real and synthetic alike
             optimizer.zero_grad()
-            for some in torch.arange(classes).split(together):
+            for some in torch.arange(classes).split(classes if embed.together else at_once):
                 batch = [_sample(members[c], options.real_batch, generator) for c in some]
                 real = data.normalisation(train.images[torch.cat(batch).to(device)])
                 synthetic = images[some[0] * ipc : (some[-1] + 1) * ipc]
                 with autocast(options.precision, device):
                     with torch.no_grad():
                         shared = draws[some.repeat_interleave(len(batch[0]))]
-                        target = _class_means(network, augment(real, shared), some)
+                        target = _class_means(embed, augment(real, shared), some, real=True)
                     shared = draws[some.repeat_interleave(ipc)]
-                    means = _class_means(network, augment(synthetic, shared), some)
+                    means = _class_means(embed, augment(synthetic, shared), some, real=False)
                 loss = ((target - means) ** 2).sum()  # eq. 5, summed over the classes
-                loss.backward()
-            optimizer.step()
+                if loss.requires_grad:  # a cell without edges looks at no image
+                    loss.backward()
+            if images.grad is not None and (factor := scale(images.grad, step)) > 0:
+                images.grad.mul_(factor)
+                optimizer.step()
             bar.update()
             kept.save(partial(_state, images, optimizer, step + 1))
     bar.close()
@@ -148,9 +209,9 @@ def _state(images: Tensor, optimizer: torch.optim.Optimizer, done: int) -> dict[
     return {"images": images, "momentum": momentum, "step": torch.tensor(done)}
 
 
-def _class_means(network: ConvNet, images: Tensor, some: Tensor) -> Tensor:
+def _class_means(embed: Embedding, images: Tensor, some: Tensor, real: bool) -> Tensor:
     """Mean embedding (classes, features) of images that come class by class, equally many."""
-    features = network.embed(images.contiguous(memory_format=torch.channels_last)).float()
+    features = embed(images.contiguous(memory_format=torch.channels_last), real).float().flatten(1)
     return features.view(len(some), -1, features.shape[1]).mean(1)
 
 

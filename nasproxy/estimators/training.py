@@ -16,12 +16,12 @@ from nasproxy.estimators.base import Candidate, Scores
 from nasproxy.files import write_atomically
 from nasproxy.runtime import seeded
 from nasproxy.size import count_macs, count_params
-from nasproxy.train import Recipe, Training, check_network, evaluate_network
+from nasproxy.train import READINGS, Recipe, Training, check_network, evaluate_network
 
 
 @dataclass(frozen=True)
 class TrainingEstimator:
-    """Accuracy on `validation` after training on `images` by `recipe`.
+    """How a network does after training on `images` by `recipe`.
 
     Attributes:
         name: see `Estimator`.
@@ -53,9 +53,12 @@ class TrainingEstimator:
     until: int | None = None
     checkpoints: Path | None = None
 
-    metric = "validation accuracy"
     seeded = True
     needs_data = True
+
+    @property
+    def metric(self) -> str:
+        return READINGS[self.recipe.read]
 
     @property
     def identity(self) -> dict[str, str | int | float]:
@@ -103,7 +106,7 @@ class TrainingEstimator:
         return self.checkpoints / f"{name}.safetensors"
 
     def __call__(self, candidate: Candidate, seed: int) -> Scores:
-        """Besides accuracy: both losses in nats, size, latency in ms an image, seconds, epochs."""
+        """All of `READINGS` (losses in nats), size, latency in ms an image, seconds, epochs."""
         start = time.perf_counter()
         training = self.fit(candidate, seed)
         network = training.network
@@ -114,10 +117,15 @@ class TrainingEstimator:
         end = time.perf_counter()
         channels, height, width = self.validation.images.shape[1:]
         input_shape = (channels, height, width)
-        return {
-            "score": evaluation.accuracy,
+        readings = {
+            "accuracy": evaluation.accuracy,
             "loss": evaluation.loss,
             "train_loss": training.loss,
+            "mean_loss": training.mean_loss,
+        }
+        return {
+            "score": readings[self.recipe.read] * (1 if self.recipe.read == "accuracy" else -1),
+            **readings,
             "params": float(count_params(network)),
             "macs": float(count_macs(network, input_shape)),
             "latency": 1000 * (end - trained) / len(self.validation),

@@ -1,0 +1,259 @@
+"""How well does a proxy rank, in how many seconds an architecture, beside everything that is free?
+
+    python -m benchmarks fidelity --space nasbench201 --seed S --n N
+    python -m benchmarks fidelity --space convnet --data cifar10 --seed S
+
+On NAS-Bench-201 the truth is the published CIFAR-10 test accuracy of each cell (200 epochs, mean
+over seeds), `n` cells are drawn uniformly by the seed, training-free scores see the full network,
+and what is trained is a small copy. On ConvNets the truth is our own (`benchmarks/truth.py`), of
+architectures drawn once for all; the seed is that of the sets and of the trainings.
+
+Each training is read in every way (`nasproxy.train.READINGS`). A `calibrated` ranking knows the
+truth of some of the architectures; its figure is of the others (`nasproxy.calibration.held_out`).
+Everything is kept in ``--out``; run again, it goes on.
+"""
+
+import dataclasses
+import json as json_module
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from jsonargparse import auto_cli
+
+import nasproxy
+from benchmarks.results import save, table
+from benchmarks.truth import BEDS
+from benchmarks.truth import FOLDER as TRUTHS
+from nasproxy.calibration import held_out
+from nasproxy.correlation import percentile_interval
+from nasproxy.data import DEFAULT_ROOT
+from nasproxy.errors import UserError
+from nasproxy.estimators.table import read_table
+from nasproxy.estimators.training_free import TRAINING_FREE
+from nasproxy.storage import open_storage
+from nasproxy.train import PROXY_RECIPE, READINGS, Recipe
+from nasproxy.workers import Workers
+
+AZ_NAS_PARTS = ("expressivity", "progressivity", "trainability")
+FREE = ("params", "flops", *(name for name in TRAINING_FREE if name not in AZ_NAS_PARTS))
+METHODS = ("random", "dm", "dm-space")
+EARLY = "early stopping"
+FREE_TOGETHER = ("az_nas", "logsynflow", "naswot")
+TABLE = "../shared/data/nasbench201.csv.gz"
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One bed: what is scored, what is trained, and what is true.
+
+    Attributes:
+        full: the space whose architectures are ranked.
+        copy: the space whose networks are trained, of the same parameters.
+        data: name of the data set.
+        truth: table, and its columns: the truth, and two single trainings for the ceiling.
+        read: the reading that stands for a training in combinations.
+    """
+
+    full: str
+    copy: str
+    data: str
+    truth: str
+    columns: tuple[str, str, str]
+    read: str
+
+
+def setting(space: str, data: str, nasbench: str, copy: str | None) -> Setting:
+    """The bed of a space and a data set.
+
+    Raises:
+        UserError: there is none.
+    """
+    if space == "nasbench201" and data == "cifar10":
+        names = ("cifar10_test_acc", "cifar10_test_acc_s1", "cifar10_test_acc_s2")
+        return Setting(space, copy or f"{space}:C=8,N=1", data, nasbench, names, "train_loss")
+    bed = f"{space}-{data}"
+    if bed not in BEDS:
+        known = ", ".join(["nasbench201-cifar10", *BEDS])
+        raise UserError(f"no test bed {bed}: expected --space and --data of {known}")
+    names = ("test_acc", "test_acc_s1", "test_acc_s2")
+    space = BEDS[bed].space
+    return Setting(space, space, BEDS[bed].data, str(TRUTHS / f"{bed}.csv"), names, "accuracy")
+
+
+def measure(
+    space: str = "nasbench201",
+    data: str = "cifar10",
+    n: int = 100,
+    seed: int = 0,
+    ipc: int = 50,
+    steps: int = 300,
+    lr: float = 0.05,
+    known: int = 20,
+    copy: str | None = None,
+    root: str = DEFAULT_ROOT,
+    nasbench: str = TABLE,
+    out: str | None = None,
+    json: bool = False,
+) -> None:
+    """Rank `n` architectures in every way.
+
+    Args:
+        space: nasbench201, convnet or convnet720.
+        data: cifar10, or fashion_mnist for the ConvNets.
+        n: architectures; of ConvNets at most those whose truth is there.
+        seed: of the draw of cells, of the sets and of the trainings.
+        ipc: images per class of the proxy sets.
+        steps: updates of 50 images in every training, early stopping too.
+        lr: learning rate of every training.
+        known: architectures whose truth calibrates a ranking of the others.
+        copy: what is trained in the place of a cell's network.
+        root: folder of the data sets.
+        nasbench: the table of published accuracies.
+        out: folder; by default runs/fidelity-, the bed and the seed.
+        json: print JSON rows instead of a table.
+    """
+    bed = setting(space, data, nasbench, copy)
+    folder = Path(out or f"runs/fidelity-{space}-{data}-{seed}")
+    folder.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    images = nasproxy.load_dataset(bed.data, root)
+    truth, *singles = (read_table(bed.truth, column) for column in bed.columns)
+    full, small = nasproxy.load_space(bed.full), nasproxy.load_space(bed.copy)
+    draw = seed if bed.full == "nasbench201" else BEDS[f"{space}-{data}"].draw
+    drawn = full.sample(n, draw, images.input_shape, images.num_classes)
+    drawn = [architecture for architecture in drawn if architecture.key in truth.values]
+    storage = open_storage(f"sqlite:///{folder / 'study.db'}")
+    recipe = dataclasses.replace(PROXY_RECIPE, steps=steps, lr=lr, read=bed.read)
+
+    with Workers() as workers:
+
+        def ranked(name: str, where: nasproxy.Space, by: Any, how: Recipe | None = None) -> Any:
+            print(name, file=sys.stderr, flush=True)
+            return nasproxy.rank(
+                where, by, data=images, like=drawn, seed=seed, recipe=how, study=name,
+                storage=storage, workers=workers, progress=True,
+            )  # fmt: skip
+
+        trained = []
+        for method in METHODS:
+            path = folder / f"{method}.safetensors"
+            if not path.exists():
+                options = {"space": bed.copy} if method == "dm-space" else {}
+                nasproxy.condense(
+                    images, method, ipc=ipc, seed=seed, progress=True, **options
+                ).save(path)
+            trained.append(ranked(method, small, nasproxy.ProxySet.load(path), recipe))
+        early = Recipe(steps=steps, batch_size=50, lr=lr, read=bed.read)
+        trained.append(ranked(EARLY, small, "full", early))
+        studies = [ranked(name, full, name) for name in FREE]
+    readings = [
+        nasproxy.Reading(study, name) for study in trained for name in READINGS if name != bed.read
+    ]
+    combine = [list(FREE_TOGETHER), *([name, *FREE_TOGETHER] for name in (*METHODS, EARLY))]
+    report = nasproxy.correlate(truth, [*studies, *trained, *readings], combine=combine, seed=seed)
+    report.write(folder)
+    rows = [_row(ranking) for ranking in report.rankings]
+    rows += _calibrated(report, known, seed)
+    ceiling = nasproxy.correlate(singles[1], [singles[0], *studies[:1]], seed=seed)
+    rows.append({**_row(ceiling.rankings[0], "ceiling"), "ranking": "one training"})
+    about = {
+        "command": f"python -m benchmarks fidelity --space {space} --data {data} --n {n} "
+        f"--seed {seed} --ipc {ipc} --steps {steps} --lr {lr:g}",
+        "trained": bed.copy,
+        "read by": bed.read,
+        "differences": _differences(report),
+    }
+    save(f"fidelity-{space}-{data}", [_shown(row) for row in rows], about)
+    print(json_module.dumps(rows, allow_nan=False) if json else table([_shown(r) for r in rows]))
+    if not json:
+        print("", *_differences(report), sep="\n")
+
+
+def _calibrated(report: nasproxy.Report, known: int, seed: int) -> list[dict[str, Any]]:
+    """Rows of rankings that `known` truths calibrate, without proxies and with each of them."""
+    truth = np.array([point["truth"] for point in report.points], float)
+    if len(truth) < known + 10:
+        return []
+    rows = []
+    by_name = {ranking.study: ranking for ranking in report.rankings}
+    for extra in ((), *((name,) for name in (*METHODS, EARLY))):
+        names = [*FREE_TOGETHER, "zico", *extra]
+        scores = [
+            [-np.inf if point[name] is None else point[name] for point in report.points]
+            for name in names
+        ]
+        rho, samples = held_out(np.array(scores, float), truth, known, seed=seed)
+        parts = [by_name[name].seconds_per_architecture for name in names]
+        rows.append(
+            {
+                "ranking": f"{'+'.join(names)}, {known} truths",
+                "kind": "calibrated",
+                "spearman": rho,
+                "spearman_ci": list(percentile_interval(samples)),
+                "spearman_top20": None,
+                "kendall": None,
+                "n": len(truth) - known,
+                "seconds_per_architecture": None if None in parts else sum(parts),
+            }
+        )
+    return rows
+
+
+def _differences(report: nasproxy.Report) -> list[str]:
+    """Pairs that matter, in words, with their paired intervals."""
+    together = "+".join(FREE_TOGETHER)
+    pairs = [
+        ("dm-space", "random"), ("dm-space", "dm"), ("dm-space", EARLY), ("random", EARLY),
+        ("dm-space", "logsynflow"), ("dm-space", "params"),
+        (f"dm-space+{together}", "az_nas"), (f"dm-space+{together}", together),
+        (f"dm-space+{together}", f"random+{together}"),
+    ]  # fmt: skip
+    by_name = {ranking.study: ranking for ranking in report.rankings}
+    return [_difference(a, b, by_name[a].difference[b]) for a, b in pairs]
+
+
+def _difference(a: str, b: str, found: dict[str, Any]) -> str:
+    low, high = found["ci"]
+    if found["value"] is None or low is None:
+        return f"{a} - {b}: not defined"
+    return f"{a} - {b}: {found['value']:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def _row(ranking: Any, kind: str | None = None) -> dict[str, Any]:
+    kind = kind or ("proxy" if ranking.kind == "full" else ranking.kind)
+    return {
+        "ranking": ranking.study,
+        "kind": kind,
+        "spearman": ranking.spearman,
+        "spearman_ci": list(ranking.spearman_ci),
+        "spearman_top20": ranking.spearman_top20,
+        "kendall": ranking.kendall,
+        "n": ranking.n,
+        "seconds_per_architecture": ranking.seconds_per_architecture,
+    }
+
+
+def _shown(row: dict[str, Any]) -> dict[str, str]:
+    return {
+        "ranking": row["ranking"],
+        "kind": row["kind"],
+        "Spearman": _number(row["spearman"], ".3f"),
+        "95% interval": "[{}, {}]".format(*(_number(v, ".2f") for v in row["spearman_ci"])),
+        "top 20%": _number(row["spearman_top20"], ".2f"),
+        "Kendall": _number(row["kendall"], ".3f"),
+        "n": str(row["n"]),
+        "s/architecture": _number(row["seconds_per_architecture"], ".3g"),
+    }
+
+
+def _number(value: float | None, spec: str) -> str:
+    return "-" if value is None else format(value, spec)
+
+
+def main(arguments: Sequence[str]) -> None:
+    arguments = ["--json=true" if a == "--json" else a for a in arguments]
+    auto_cli(measure, args=arguments, as_positional=False)

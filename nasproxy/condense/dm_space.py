@@ -1,0 +1,96 @@
+"""Distribution matching on networks of the very search space that is to be ranked.
+
+DM (arXiv 2110.04181) embeds images with random ConvNets. Here each step draws an architecture of
+the space uniformly, with random weights, and matches class means of its last feature map. What is
+different, because networks of a space differ so much: batch norms take their statistics from the
+real images alone, and the step has the same size whatever the scale of a network's features.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from nasproxy.condense.dm import Embedding, MatchingOptions, match
+from nasproxy.condense.kept import Kept
+from nasproxy.data import Dataset, ImageSet
+from nasproxy.layout import make_fast
+from nasproxy.runtime import seeded
+from nasproxy.spaces import load_space
+
+
+@dataclass(frozen=True)
+class DMSpaceOptions(MatchingOptions):
+    """Options of the method `dm-space`; see `MatchingOptions`.
+
+    Attributes:
+        steps: K, the number of architectures drawn and of updates made.
+        image_lr: how far an update moves the images at first, in standard deviations of a pixel
+            (root mean square over all of them); it falls to 0 with a cosine. By default 0.06.
+        space: as `load_space` takes it. It is code, and runs.
+    """
+
+    steps: int = 120
+    space: str = "convnet_small"
+
+
+def match_on_space(
+    data: Dataset, options: DMSpaceOptions, device: torch.device, show: bool, kept: Kept
+) -> ImageSet:
+    """Synthetic images whose mean features match the real ones' in networks of a space."""
+    space = load_space(options.space)
+    with seeded(options.seed):  # drawing builds networks, whose weights nobody sees
+        drawn = space.sample(options.steps, options.seed, data.input_shape, data.num_classes)
+    architectures = [architecture for architecture in drawn if architecture.error is None]
+
+    def embedding(step: int) -> Embedding:
+        params = architectures[step % len(architectures)].params
+        network = space.build(params, data.input_shape, data.num_classes)
+        make_fast(network.to(device), options.precision).requires_grad_(False)
+        return _LastMap(network)
+
+    def scale(gradient: Tensor, step: int) -> float:
+        size = gradient.square().mean().sqrt().item()
+        if not 1e-12 < size < math.inf:  # a network that has nothing to say
+            return 0.0
+        largest = 0.06 if options.image_lr is None else options.image_lr
+        rate = largest * (1 + math.cos(math.pi * step / options.steps)) / 2
+        return rate * (1 - options.momentum) / size  # momentum makes a multiple of the same step
+
+    return match(data, options, device, show, kept, embedding, scale)
+
+
+class _LastMap:
+    """The last feature map (N, C, H, W) of more than one pixel that a network computes.
+
+    A network without any, such as one of linear layers alone, is embedded by its logits.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network.eval()
+        self._norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
+        self._map: Tensor | None = None
+        for norm in self._norms:
+            norm.momentum = 1.0  # the next statistics replace the last ones
+        for module in network.modules():
+            if not any(module.children()):
+                module.register_forward_hook(self._keep)
+
+    @property
+    def together(self) -> bool:
+        return bool(self._norms)
+
+    def _keep(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2:].numel() > 1:
+            self._map = output
+
+    def __call__(self, images: Tensor, real: bool) -> Tensor:
+        for norm in self._norms:
+            norm.train(real)
+        self._map = None
+        logits: Tensor = self._network(images)
+        features, self._map = self._map, None
+        return logits if features is None else features
