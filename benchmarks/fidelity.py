@@ -74,7 +74,7 @@ def setting(space: str, data: str, nasbench: str, copy: str | None) -> Setting:
     """
     if space == "nasbench201" and data == "cifar10":
         names = ("cifar10_test_acc", "cifar10_test_acc_s1", "cifar10_test_acc_s2")
-        return Setting(space, copy or f"{space}:C=8,N=1", data, nasbench, names, "train_loss")
+        return Setting(space, copy or f"{space}:C=8,N=1", data, nasbench, names, "fit_loss")
     bed = f"{space}-{data}"
     if bed not in BEDS:
         known = ", ".join(["nasbench201-cifar10", *BEDS])
@@ -91,7 +91,7 @@ def measure(
     seed: int = 0,
     ipc: int = 50,
     steps: int = 300,
-    lr: float = 0.05,
+    augment: str = PROXY_RECIPE.augment,
     known: int = 20,
     copy: str | None = None,
     root: str = DEFAULT_ROOT,
@@ -108,7 +108,7 @@ def measure(
         seed: of the draw of cells, of the sets and of the trainings.
         ipc: images per class of the proxy sets.
         steps: updates of 50 images in every training, early stopping too.
-        lr: learning rate of every training.
+        augment: groups of augmentation in the trainings on proxy sets.
         known: architectures whose truth calibrates a ranking of the others.
         copy: what is trained in the place of a cell's network.
         root: folder of the data sets.
@@ -127,7 +127,7 @@ def measure(
     drawn = full.sample(n, draw, images.input_shape, images.num_classes)
     drawn = [architecture for architecture in drawn if architecture.key in truth.values]
     storage = open_storage(f"sqlite:///{folder / 'study.db'}")
-    recipe = dataclasses.replace(PROXY_RECIPE, steps=steps, lr=lr, read=bed.read)
+    recipe = dataclasses.replace(PROXY_RECIPE, steps=steps, augment=augment, read=bed.read)
 
     with Workers() as workers:
 
@@ -147,7 +147,7 @@ def measure(
                     images, method, ipc=ipc, seed=seed, progress=True, **options
                 ).save(path)
             trained.append(ranked(method, small, nasproxy.ProxySet.load(path), recipe))
-        early = Recipe(steps=steps, batch_size=50, lr=lr, read=bed.read)
+        early = Recipe(steps=steps, batch_size=50, lr=recipe.lr, read=bed.read)
         trained.append(ranked(EARLY, small, "full", early))
         studies = [ranked(name, full, name) for name in FREE]
     readings = [
@@ -162,7 +162,7 @@ def measure(
     rows.append({**_row(ceiling.rankings[0], "ceiling"), "ranking": "one training"})
     about = {
         "command": f"python -m benchmarks fidelity --space {space} --data {data} --n {n} "
-        f"--seed {seed} --ipc {ipc} --steps {steps} --lr {lr:g}",
+        f"--seed {seed} --ipc {ipc} --steps {steps} --augment {augment}",
         "trained": bed.copy,
         "read by": bed.read,
         "differences": _differences(report),

@@ -29,11 +29,12 @@ from nasproxy.correlation import (
 from nasproxy.errors import UserError, nearest
 from nasproxy.estimators.table import TableEstimator
 from nasproxy.study import UNBIASED, has_result
+from nasproxy.train import READINGS
 
 FRACTIONS = (0.2, 0.1, 0.05)  # shares of the best within which rankings are compared again
 KS = (1, 5, 10)  # how many of a ranking's first might be trained in full
 COSTS = ("params", "macs", "latency")  # latency: ms an image, in batches, on one thread
-LOWER = ("loss", "train_loss", "mean_loss", "latency", "seconds")  # of which less is better
+LOWER = (*(set(READINGS) - {"accuracy"}), "latency", "seconds")  # of which less is better
 FEW = 5  # fewest of the best that a figure is given for
 LEAST = 3  # fewest architectures that a correlation is computed for
 Interval = tuple[float | None, float | None]

@@ -20,6 +20,7 @@ READINGS = {  # what a training may be scored by, in words
     "loss": "-validation loss",
     "train_loss": "-training loss of the last epoch",
     "mean_loss": "-mean training loss",
+    "fit_loss": "-loss on the training images as they are",
 }
 
 
@@ -53,7 +54,7 @@ class Recipe:
     weight_decay: float = 5e-4
     augment: str = "crop_flip"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    read: Literal["accuracy", "loss", "train_loss", "mean_loss"] = "accuracy"
+    read: Literal["accuracy", "loss", "train_loss", "mean_loss", "fit_loss"] = "accuracy"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "steps", "batch_size"):
@@ -263,11 +264,11 @@ def evaluate_network(
     normalisation: Normalisation,
     precision: str = "float32",
 ) -> Evaluation:
-    """Accuracy and loss on a set with hard labels.
+    """Accuracy and loss on a set; of soft labels the likeliest class is the right one.
 
     Args:
         network: on the device of `images`.
-        images: uint8 or normalised float32.
+        images: uint8 or normalised float32, labels hard or soft.
         normalisation: for uint8 images.
         precision: see `Recipe`.
 
@@ -284,7 +285,8 @@ def evaluate_network(
             inputs = normalisation(pixels).contiguous(memory_format=torch.channels_last)
             with autocast(precision, inputs.device):
                 logits = network(inputs).float()
-            correct += (logits.argmax(1) == labels).sum()
+            hard = labels if labels.ndim == 1 else labels.argmax(1)
+            correct += (logits.argmax(1) == hard).sum()
             loss += F.cross_entropy(logits, labels, reduction="sum")
     if not torch.isfinite(loss):
         raise BrokenArchitecture(f"evaluation gave a loss of {loss.item()}")
