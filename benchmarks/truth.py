@@ -7,7 +7,8 @@ recipe, for a GPU:
 
     python -m benchmarks truth --bed convnet720-cifar10 --n 720 --device cuda --jobs 8 --minutes 9
 
-may be run as often as it takes, each run going on where the last one was stopped or killed.
+may be run as often as it takes: each run goes on where the last one was stopped or killed, and an
+architecture that is in the CSV is not trained again.
 """
 
 import csv
@@ -104,6 +105,12 @@ def measure(
     assert isinstance(estimator, TrainingEstimator)
     on_test = dataclasses.replace(estimator, validation=data.test, name="full, test accuracy")
     space = nasproxy.load_space(chosen.space)
+    drawn = space.sample(n, chosen.draw, data.input_shape, data.num_classes)
+    rows = _kept(bed, chosen.recipe)
+    left = [a for a in drawn if a.error is None and a.key not in rows]
+    print(f"{bed}: {len(rows)} architectures are there, {len(left)} are to be trained")
+    if not left:
+        return
     storage = open_storage(f"sqlite:///{folder / 'study.db'}")
     try:
         with _stopped_after(minutes):
@@ -111,7 +118,7 @@ def measure(
                 space,
                 on_test,
                 data=data,
-                like=space.sample(n, chosen.draw, data.input_shape, data.num_classes),
+                like=left,
                 seeds=seeds,
                 study=bed,
                 storage=storage,
@@ -123,31 +130,60 @@ def measure(
         print("stopped; the same command goes on from here", file=sys.stderr)
     finally:
         if bed in optuna.study.get_all_study_names(storage):
-            _write(bed, optuna.load_study(study_name=bed, storage=storage), seeds, device)
+            study = optuna.load_study(study_name=bed, storage=storage)
+            _write(bed, rows | _rows(study, seeds), study, seeds, device)
 
 
-def _write(bed: str, study: optuna.Study, seeds: int, device: str) -> None:
-    """The CSV of what is trained, and the JSON that says how."""
+def _kept(bed: str, recipe: Recipe) -> dict[str, dict[str, str]]:
+    """Rows of the CSV that is there, by architecture.
+
+    Raises:
+        UserError: it was trained by another recipe.
+    """
+    path = FOLDER / f"{bed}.csv"
+    if not path.is_file():
+        return {}
+    about = json.loads(path.with_suffix(".json").read_text())
+    if about["recipe"] != dataclasses.asdict(recipe):
+        raise UserError(f"{path} was trained by {about['recipe']}; take it away to train anew")
+    with path.open() as file:
+        return {row["arch"]: row for row in csv.DictReader(file)}
+
+
+def _rows(study: optuna.Study, seeds: int) -> dict[str, dict[str, str]]:
+    """Rows of what a study has trained; what broke ranks last."""
+    rows = {}
+    for trial in study.get_trials(deepcopy=False):
+        if has_result(trial):
+            key = trial.user_attrs["architecture"]
+            broken = "broken" in trial.user_attrs
+            rows[key] = {"arch": key} | ({"test_acc": "-inf"} if broken else _row(trial, seeds))
+    return rows
+
+
+def _write(
+    bed: str, rows: dict[str, dict[str, str]], study: optuna.Study, seeds: int, device: str
+) -> None:
+    """The CSV, and the JSON that says how it was trained."""
+    singles = [f"test_acc_s{k + 1}" for k in range(seeds)]
     text = io.StringIO()
-    columns = ["test_acc", *(f"test_acc_s{k + 1}" for k in range(seeds)), "params", "seconds"]
-    table = csv.DictWriter(text, ["arch", *columns], lineterminator="\n")
+    table = csv.DictWriter(
+        text, ["arch", "test_acc", *singles, "params", "seconds"], lineterminator="\n"
+    )
     table.writeheader()
-    trials = [trial for trial in study.get_trials(deepcopy=False) if has_result(trial)]
-    for trial in sorted(trials, key=lambda t: t.user_attrs["architecture"]):
-        row = {"test_acc": "-inf"} if "broken" in trial.user_attrs else _row(trial, seeds)
-        table.writerow({"arch": trial.user_attrs["architecture"], **row})
+    table.writerows(rows[key] for key in sorted(rows))
     FOLDER.mkdir(exist_ok=True)
     write_text(FOLDER / f"{bed}.csv", text.getvalue())
     about: dict[str, Any] = {
-        "command": f"python -m benchmarks truth --bed {bed} --n {len(trials)} --seeds {seeds}",
-        "architectures": len(trials),
+        "command": f"python -m benchmarks truth --bed {bed} --n {len(rows)} --seeds {seeds}",
+        "architectures": len(rows),
         **{name: study.user_attrs[name] for name in ("space", "dataset", "dataset_digest")},
         "recipe": json.loads(study.user_attrs["recipe"]),
         "hardware": hardware(pick_device(device)),
         "versions": versions(),
     }
     write_json(FOLDER / f"{bed}.json", about)
-    print(f"{FOLDER.name}/{bed}.csv: {len(trials)} architectures")
+    print(f"{FOLDER.name}/{bed}.csv: {len(rows)} architectures")
 
 
 def _row(trial: optuna.trial.FrozenTrial, seeds: int) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The benchmarks' runner, what it keeps, and the plain implementations that it measures against."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import plain
+from benchmarks import fidelity, plain, results, truth
 from benchmarks.__main__ import SPEED, main
 from benchmarks.results import FOLDER, Figure, of_rounds, read, summary
+from nasproxy import Recipe, UserError
 from nasproxy.convnet import ConvNet
 
 ROOT = Path(__file__).parent.parent
@@ -93,3 +95,65 @@ def test_a_large_set_is_condensed_in_little_memory() -> None:
     (row,) = json.loads(done.stdout)
     assert row["name"] == "memory"
     assert row["met"], row
+
+
+BED = truth.Bed("convnet:widths=[2,4]", "digits", Recipe(epochs=1, batch_size=128))
+
+
+@pytest.fixture
+def bed(monkeypatch, tmp_path: Path) -> Path:
+    """The folder of truths, with a bed that takes seconds."""
+    for module in (truth, fidelity):
+        monkeypatch.setattr(module, "BEDS", {"convnet-digits": BED})
+    monkeypatch.setattr(truth, "FOLDER", tmp_path)
+    monkeypatch.setattr(fidelity, "TRUTHS", tmp_path)
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_truth_is_trained_once(bed: Path, capsys) -> None:
+    truth.measure("convnet-digits", n=3)
+    first = (bed / "convnet-digits.csv").read_text().splitlines()
+    assert first[0] == "arch,test_acc,test_acc_s1,test_acc_s2,params,seconds"
+    assert len(first) == 4
+    for line in first[1:]:
+        _, mean, *singles = line.split(",")[:4]
+        assert float(mean) == pytest.approx(sum(map(float, singles)) / 2, abs=0.01)
+    shutil.rmtree(bed / "runs")  # the CSV alone is what another machine has
+    truth.measure("convnet-digits", n=5)
+    second = (bed / "convnet-digits.csv").read_text().splitlines()
+    assert len(second) == 6
+    assert set(first) < set(second)
+    assert "3 architectures are there, 2 are to be trained" in capsys.readouterr().out
+
+
+def test_a_truth_of_another_recipe_is_not_added_to(bed: Path, monkeypatch) -> None:
+    truth.measure("convnet-digits", n=1, seeds=1)
+    before = (bed / "convnet-digits.csv").read_bytes()
+    other = truth.Bed(BED.space, BED.data, Recipe(epochs=2, batch_size=128))
+    monkeypatch.setattr(truth, "BEDS", {"convnet-digits": other})
+    with pytest.raises(UserError, match="was trained by"):
+        truth.measure("convnet-digits", n=2, seeds=1)
+    assert (bed / "convnet-digits.csv").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_fidelity_has_a_row_for_every_ranking(bed: Path, capsys) -> None:
+    truth.measure("convnet-digits", n=20)
+    capsys.readouterr()
+    main(["fidelity", *["--space", "convnet", "--data", "digits", "--n", "20", "--steps", "4", "--ipc", "2"],
+          *["--known", "8", "--json"]])  # fmt: skip
+    rows = {row["ranking"]: row for row in json.loads(capsys.readouterr().out)}
+    for name in (*fidelity.FREE, *fidelity.METHODS, "early stopping", "random@fit_loss"):
+        assert rows[name]["n"] == 20, name
+    assert rows["dm-space+az_nas+logsynflow+naswot"]["kind"] == "combined"
+    assert rows["az_nas+logsynflow+naswot+zico, 8 truths"]["n"] == 12
+    assert rows["one training"]["kind"] == "ceiling"
+    about = json.loads((bed / "fidelity-convnet-digits.json").read_text())
+    assert any(line.startswith("dm-space - random: ") for line in about["differences"])
+
+
+def test_a_bed_that_is_not_there_is_named() -> None:
+    with pytest.raises(SystemExit, match="no test bed nasbench201-svhn: expected"):
+        main(["fidelity", "--space", "nasbench201", "--data", "svhn"])
