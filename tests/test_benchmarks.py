@@ -142,8 +142,8 @@ def test_a_truth_of_another_recipe_is_not_added_to(bed: Path, monkeypatch) -> No
 def test_fidelity_has_a_row_for_every_ranking(bed: Path, capsys) -> None:
     truth.measure("convnet-digits", n=20)
     capsys.readouterr()
-    main(["fidelity", *["--space", "convnet", "--data", "digits", "--n", "20", "--steps", "4", "--ipc", "2"],
-          *["--known", "8", "--json"]])  # fmt: skip
+    options = {"space": "convnet", "data": "digits", "n": 20, "steps": 4, "ipc": 2, "known": 8}
+    main(["fidelity", *(f"--{name}={value}" for name, value in options.items()), "--json"])
     rows = {row["ranking"]: row for row in json.loads(capsys.readouterr().out)}
     for name in (*fidelity.FREE, *fidelity.METHODS, "early stopping", "random@fit_loss"):
         assert rows[name]["n"] == 20, name
