@@ -81,7 +81,9 @@ def setting(space: str, data: str, nasbench: str, copy: str | None) -> Setting:
         raise UserError(f"no test bed {bed}: expected --space and --data of {known}")
     names = ("test_acc", "test_acc_s1", "test_acc_s2")
     space = BEDS[bed].space
-    return Setting(space, space, BEDS[bed].data, str(TRUTHS / f"{bed}.csv"), names, "accuracy")
+    return Setting(
+        space, copy or space, BEDS[bed].data, str(TRUTHS / f"{bed}.csv"), names, "accuracy"
+    )
 
 
 def measure(
@@ -110,14 +112,14 @@ def measure(
         steps: updates of 50 images in every training, early stopping too.
         augment: groups of augmentation in the trainings on proxy sets.
         known: architectures whose truth calibrates a ranking of the others.
-        copy: what is trained in the place of a cell's network.
+        copy: space of the same parameters whose networks are trained, such as nasbench201:C=4.
         root: folder of the data sets.
         nasbench: the table of published accuracies.
-        out: folder; by default runs/fidelity-, the bed and the seed.
+        out: folder of one set of options; by default runs/fidelity- and what distinguishes them.
         json: print JSON rows instead of a table.
     """
     bed = setting(space, data, nasbench, copy)
-    folder = Path(out or f"runs/fidelity-{space}-{data}-{seed}")
+    folder = Path(out or f"runs/fidelity-{space}-{data}-seed{seed}-n{n}-ipc{ipc}")
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     images = nasproxy.load_dataset(bed.data, root)
@@ -175,7 +177,9 @@ def measure(
 
 def _calibrated(report: nasproxy.Report, known: int, seed: int) -> list[dict[str, Any]]:
     """Rows of rankings that `known` truths calibrate, without proxies and with each of them."""
-    truth = np.array([point["truth"] for point in report.points], float)
+    truth = np.array(
+        [-np.inf if point["truth"] is None else point["truth"] for point in report.points], float
+    )
     if len(truth) < known + 10:
         return []
     rows = []

@@ -7,13 +7,16 @@ recipe, for a GPU:
 
     python -m benchmarks truth --bed convnet720-cifar10 --n 720 --device cuda --jobs 8 --minutes 9
 
-may be run as often as it takes: each run goes on where the last one was stopped or killed, and an
-architecture that is in the CSV is not trained again.
+may be run as often as it takes. A finished training is never done again; one that was under way
+when the time was up begins anew, so that `--minutes` must be longer than the longest. The CSV holds
+the first architectures of the draw, up to the first that is not finished: the largest are trained
+first, and without the others they would not be a uniform draw.
 """
 
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import signal
 import sys
@@ -106,7 +109,7 @@ def measure(
     on_test = dataclasses.replace(estimator, validation=data.test, name="full, test accuracy")
     space = nasproxy.load_space(chosen.space)
     drawn = space.sample(n, chosen.draw, data.input_shape, data.num_classes)
-    rows = _kept(bed, chosen.recipe)
+    rows = _kept(bed, chosen.recipe, seeds)
     left = [a for a in drawn if a.error is None and a.key not in rows]
     print(f"{bed}: {len(rows)} architectures are there, {len(left)} are to be trained")
     if not left:
@@ -128,24 +131,29 @@ def measure(
             )
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
-    finally:
-        if bed in optuna.study.get_all_study_names(storage):
-            study = optuna.load_study(study_name=bed, storage=storage)
-            _write(bed, rows | _rows(study, seeds), study, seeds, device)
+    study = optuna.load_study(study_name=bed, storage=storage)
+    rows |= _rows(study, seeds)
+    buildable = [a.key for a in drawn if a.error is None]
+    finished = itertools.takewhile(rows.__contains__, buildable)
+    _write(bed, [rows[key] for key in finished], study, seeds, device)
 
 
-def _kept(bed: str, recipe: Recipe) -> dict[str, dict[str, str]]:
+def _kept(bed: str, recipe: Recipe, seeds: int) -> dict[str, dict[str, str]]:
     """Rows of the CSV that is there, by architecture.
 
     Raises:
-        UserError: it was trained by another recipe.
+        UserError: it was trained by another recipe, or with other seeds.
     """
     path = FOLDER / f"{bed}.csv"
     if not path.is_file():
         return {}
     about = json.loads(path.with_suffix(".json").read_text())
-    if about["recipe"] != dataclasses.asdict(recipe):
-        raise UserError(f"{path} was trained by {about['recipe']}; take it away to train anew")
+    made, wanted = (about["recipe"], about["seeds"]), (dataclasses.asdict(recipe), seeds)
+    if made != wanted:
+        raise UserError(
+            f"{path} was trained by {made[0]} from {made[1]} seeds, now it is {wanted[0]} from "
+            f"{wanted[1]}; take the file away to train anew"
+        )
     with path.open() as file:
         return {row["arch"]: row for row in csv.DictReader(file)}
 
@@ -162,7 +170,7 @@ def _rows(study: optuna.Study, seeds: int) -> dict[str, dict[str, str]]:
 
 
 def _write(
-    bed: str, rows: dict[str, dict[str, str]], study: optuna.Study, seeds: int, device: str
+    bed: str, rows: list[dict[str, str]], study: optuna.Study, seeds: int, device: str
 ) -> None:
     """The CSV, and the JSON that says how it was trained."""
     singles = [f"test_acc_s{k + 1}" for k in range(seeds)]
@@ -171,12 +179,13 @@ def _write(
         text, ["arch", "test_acc", *singles, "params", "seconds"], lineterminator="\n"
     )
     table.writeheader()
-    table.writerows(rows[key] for key in sorted(rows))
+    table.writerows(rows)
     FOLDER.mkdir(exist_ok=True)
     write_text(FOLDER / f"{bed}.csv", text.getvalue())
     about: dict[str, Any] = {
         "command": f"python -m benchmarks truth --bed {bed} --n {len(rows)} --seeds {seeds}",
         "architectures": len(rows),
+        "seeds": seeds,
         **{name: study.user_attrs[name] for name in ("space", "dataset", "dataset_digest")},
         "recipe": json.loads(study.user_attrs["recipe"]),
         "hardware": hardware(pick_device(device)),

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.linear_model import RidgeCV
 
-from nasproxy.comparison import Comparable, Interval, finite, interval, make_source
+from nasproxy.comparison import (
+    Comparable,
+    Interval,
+    finite,
+    interval,
+    make_source,
+    require_comparable,
+)
 from nasproxy.correlation import Array, best_first, bootstrap_spearman, resample_count, spearman
 from nasproxy.errors import UserError
 
@@ -31,7 +38,7 @@ class Calibration:
             not defined.
         spearman_ci: its 95% percentile bootstrap interval over these architectures.
         ranking: best first, ``architecture``, ``predicted`` (in normal scores of the known ones'
-            truth) and ``truth``, None where it is not known.
+            truth) and ``truth``, None where it is not known or broke.
     """
 
     truth: str
@@ -64,7 +71,7 @@ class Calibration:
 
 
 def calibrate(truth: Comparable, rankings: Sequence[Comparable], *, seed: int = 0) -> Calibration:
-    """Rank all architectures of some studies, given the truth of a few of them.
+    """Rank the uniformly drawn architectures of some studies, given the truth of a few of them.
 
     Args:
         truth: full trainings of a few architectures, drawn uniformly; a study or a table's column.
@@ -80,6 +87,7 @@ def calibrate(truth: Comparable, rankings: Sequence[Comparable], *, seed: int = 
         raise UserError(
             f"expected one ranking or more, each once, got {', '.join(names) or 'none'}"
         )
+    require_comparable(source, others)
     keys = [key for key in others[0].entries if all(key in o.entries for o in others)]
     known = np.array([i for i, key in enumerate(keys) if key in source.entries], int)
     if len(known) < LEAST_KNOWN:

@@ -218,10 +218,7 @@ class Join:
     """The architectures that may be compared, and each source's scores of them."""
 
     def __init__(self, truth: Source, rankings: Sequence[Source]) -> None:
-        if any("stopped" in entry.attributes for entry in truth.entries.values()):
-            raise UserError(f"{truth.name!r} was stopped early by a pruner: it is no truth")
-        for source in rankings:
-            _require_comparable(truth, source)
+        require_comparable(truth, rankings)
         self.sources = [truth, *rankings]
         self.keys = [k for k in truth.entries if all(k in s.entries for s in rankings)]
         if len(self.keys) < LEAST:
@@ -388,14 +385,22 @@ def _subset(truth: Array, scores: Array, by: str, fraction: float, seed: int) ->
     )
 
 
-def _require_comparable(truth: Source, other: Source) -> None:
-    for key in ("space_sha256", "dataset_digest"):
-        here, there = truth.attributes.get(key), other.attributes.get(key)
-        if here is not None and there is not None and here != there:
-            raise UserError(
-                f"studies {truth.name!r} and {other.name!r} can't be compared: "
-                f"{key} is {here} and {there}"
-            )
+def require_comparable(truth: Source, others: Sequence[Source]) -> None:
+    """Make sure that rankings are of the truth's data and space, and that it is a truth.
+
+    Raises:
+        UserError: they are not.
+    """
+    if any("stopped" in entry.attributes for entry in truth.entries.values()):
+        raise UserError(f"{truth.name!r} was stopped early by a pruner: it is no truth")
+    for other in others:
+        for key in ("space_sha256", "dataset_digest"):
+            here, there = truth.attributes.get(key), other.attributes.get(key)
+            if here is not None and there is not None and here != there:
+                raise UserError(
+                    f"studies {truth.name!r} and {other.name!r} can't be compared: "
+                    f"{key} is {here} and {there}"
+                )
 
 
 def unbiased_trials(study: optuna.Study) -> list[FrozenTrial]:

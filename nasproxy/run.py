@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from nasproxy.condense import condense, method_options
+from nasproxy.condense import condense, has_option, method_options
 from nasproxy.condense.kept import kept_beside
 from nasproxy.data import DEFAULT_ROOT, Dataset, load_dataset
 from nasproxy.errors import UserError
@@ -221,7 +221,8 @@ def _clear(folder: Path) -> None:
 def _proxy(options: RunOptions, data: Dataset, method: str, path: Path, say: _Narrator) -> ProxySet:
     """Make a proxy set and its picture, or take the one that is there."""
     steps = options.steps if method == options.method else None
-    wanted = method_options(method, ipc=options.ipc, steps=steps, seed=options.seed)
+    space = options.space if has_option(method, "space") else None
+    wanted = method_options(method, ipc=options.ipc, steps=steps, seed=options.seed, space=space)
     if path.exists():
         found = ProxySet.load(path)
         made = found.metadata
@@ -305,7 +306,7 @@ def _best(
     return {
         "architecture": winner.key,
         "params": winner.params,
-        "validation_accuracy": candidates[0].value,
+        "validation_accuracy": candidates[0].user_attrs["accuracy"],
         "test_accuracy": about["test_accuracy"],
         "candidates": len(candidates),
         "proxy": proxy.study_name,

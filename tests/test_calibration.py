@@ -107,6 +107,17 @@ def test_too_little_truth_is_refused(scores) -> None:
         calibrate(full, [studies[0], studies[0]])
 
 
+def test_what_can_t_be_compared_is_refused(scores) -> None:
+    full, studies = _studies(scores, 20)
+    with pytest.raises(UserError, match="dataset_digest is d and other"):
+        calibrate(full, [make_study("r", {i: 1.0 * i for i in range(N)}, dataset_digest="other")])
+    trial = full.trials[0]
+    trial.user_attrs["stopped"] = 3
+    full.add_trial(trial)
+    with pytest.raises(UserError, match="it is no truth"):
+        calibrate(full, studies)
+
+
 def test_on_the_command_line(command, tmp_path) -> None:
     storage = f"sqlite:///{tmp_path / 'a.db'}"
     space = nasproxy.load_space("nasbench201")

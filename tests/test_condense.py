@@ -235,3 +235,47 @@ def test_a_cell_that_looks_at_nothing_moves_nothing(data, tmp_path: Path) -> Non
     )
     made = condense(data, "dm-space", space=str(path), ipc=2, steps=3)
     assert torch.equal(made.images, condense(data, "random", ipc=2).images)
+
+
+FAULTY_SPACE = '''"""Networks of which one in two does not run."""
+from torch import nn
+
+
+def build(trial, input_shape, num_classes):
+    width = trial.suggest_categorical("width", list(range(1, 21)))
+    good = trial.suggest_categorical("good", [CHOICES])
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width + (not good), 3))
+'''
+
+
+def test_networks_that_do_not_run_are_left_out(data, tmp_path: Path) -> None:
+    path = tmp_path / "faulty.py"
+    path.write_text(FAULTY_SPACE.replace("CHOICES", "True, False"))
+    made = condense(data, "dm-space", space=str(path), ipc=2, steps=6)
+    assert not torch.equal(made.images, condense(data, "random", ipc=2).images)
+    path.write_text(FAULTY_SPACE.replace("CHOICES", "False"))
+    with pytest.raises(UserError, match="no network of the space runs; the last: .*shapes"):
+        condense(data, "dm-space", space=str(path), ipc=2, steps=6)
+
+
+def test_a_set_is_not_matched_on_the_networks_that_are_ranked(data, monkeypatch) -> None:
+    space = nasproxy.load_space("nasbench201:C=4,N=1")
+    ranked = {a.key for a in space.sample(40, 3, data.input_shape, 3)}
+    seen: list[str] = []
+
+    def refuse(self, params, *shape):
+        seen.append(self.key(params))
+        raise ValueError("seen")
+
+    monkeypatch.setattr(type(space), "build", refuse)
+    with pytest.raises(UserError, match="no network of the space runs; the last: .*seen"):
+        condense(data, "dm-space", space="nasbench201:C=4,N=1", seed=3, steps=40)
+    assert len(seen) == 40
+    assert len(ranked & set(seen)) < 4  # of 15,625
+
+
+def test_the_code_of_the_space_is_part_of_the_set(data, tmp_path: Path) -> None:
+    path = tmp_path / "normed.py"
+    path.write_text(BATCH_NORM_SPACE)
+    made = condense(data, "dm-space", space=str(path), ipc=1, steps=1)
+    assert made.metadata["space_sha256"] == nasproxy.load_space(str(path)).sha256

@@ -41,6 +41,12 @@ METHODS = {
 }
 
 
+def has_option(method: str, name: str) -> bool:
+    """Whether a method in `METHODS` has an option of this name."""
+    fields = dataclasses.fields(METHODS[method].options)  # type: ignore[arg-type]
+    return name in [field.name for field in fields]
+
+
 def method_options(method: str, **options: Any) -> Any:
     """The frozen options of a method; those that are None keep its defaults.
 
@@ -83,6 +89,7 @@ def condense(
     chosen = method_options(method, **options)
     where = pick_device(device)
     keep_memory()
+    identity = getattr(chosen, "identity", {})
     kept = Kept(
         None if checkpoint is None else Path(checkpoint),
         {
@@ -91,6 +98,7 @@ def condense(
             "dataset_digest": data.digest,
             "device": where.type,
             "versions": versions(),
+            **identity,
         },
     )
     start = time.perf_counter()
@@ -108,5 +116,6 @@ def condense(
         "class_names": list(data.class_names),
         "seed": chosen.seed,
         "versions": versions(),
+        **identity,
     }
     return ProxySet(made.images, made.labels, metadata, round(seconds, 3))

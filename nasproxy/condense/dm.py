@@ -109,7 +109,7 @@ class Embedding(Protocol):
 
     @property
     def together(self) -> bool:
-        """Whether the images of all classes must be embedded at once."""
+        """Whether the real images of all classes must be embedded at once."""
 
     def __call__(self, images: Tensor, real: bool) -> Tensor:
         """Features (N, ...) of normalised images (N, C, H, W), real ones or synthetic ones."""
@@ -178,18 +178,21 @@ def match(
             generator = torch.Generator().manual_seed(_step_seed(options.seed, step))
             embed = embedding(step)
             draws = draw(groups, classes, generator)  # one a class, for real and synthetic alike
-            optimizer.zero_grad()
+            targets = []
             for some in torch.arange(classes).split(classes if embed.together else at_once):
                 batch = [_sample(members[c], options.real_batch, generator) for c in some]
                 real = data.normalisation(train.images[torch.cat(batch).to(device)])
+                shared = draws[some.repeat_interleave(len(batch[0]))]
+                with torch.no_grad(), autocast(options.precision, device):
+                    targets.append(_class_means(embed, augment(real, shared), some, real=True))
+            target = torch.cat(targets)
+            optimizer.zero_grad()
+            for some in torch.arange(classes).split(at_once):
                 synthetic = images[some[0] * ipc : (some[-1] + 1) * ipc]
+                shared = draws[some.repeat_interleave(ipc)]
                 with autocast(options.precision, device):
-                    with torch.no_grad():
-                        shared = draws[some.repeat_interleave(len(batch[0]))]
-                        target = _class_means(embed, augment(real, shared), some, real=True)
-                    shared = draws[some.repeat_interleave(ipc)]
                     means = _class_means(embed, augment(synthetic, shared), some, real=False)
-                loss = ((target - means) ** 2).sum()  # eq. 5, summed over the classes
+                loss = ((target[some] - means) ** 2).sum()  # eq. 5, summed over the classes
                 if loss.requires_grad:  # a cell without edges looks at no image
                     loss.backward()
             if images.grad is not None and (factor := scale(images.grad, step)) > 0:

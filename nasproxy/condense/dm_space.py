@@ -2,8 +2,9 @@
 
 DM (arXiv 2110.04181) embeds images with random ConvNets. Here each step draws an architecture of
 the space uniformly, with random weights, and matches class means of its last feature map. What is
-different, because networks of a space differ so much: batch norms take their statistics from the
-real images alone, and the step has the same size whatever the scale of a network's features.
+different, because networks of a space differ so much: batch norms take their running statistics
+from the real images alone, and the step has the same size whatever the scale of a network's
+features. The architectures are another draw than those that `rank` ranks with the same seed.
 """
 
 import math
@@ -17,9 +18,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nasproxy.condense.dm import Embedding, MatchingOptions, match
 from nasproxy.condense.kept import Kept
 from nasproxy.data import Dataset, ImageSet
+from nasproxy.errors import UserError, reason
 from nasproxy.layout import make_fast
 from nasproxy.runtime import seeded
-from nasproxy.spaces import load_space
+from nasproxy.spaces import Space, load_space
+from nasproxy.train import check_network
+
+_OTHER_DRAW = 2**32  # added to the seed: the networks matched on are not those to be ranked
 
 
 @dataclass(frozen=True)
@@ -36,18 +41,26 @@ class DMSpaceOptions(MatchingOptions):
     steps: int = 120
     space: str = "convnet_small"
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What the set depends on beside the options: the space's code."""
+        return {"space_sha256": load_space(self.space).sha256}
+
 
 def match_on_space(
     data: Dataset, options: DMSpaceOptions, device: torch.device, show: bool, kept: Kept
 ) -> ImageSet:
-    """Synthetic images whose mean features match the real ones' in networks of a space."""
+    """Synthetic images whose mean features match the real ones' in networks of a space.
+
+    Raises:
+        UserError: no network of the space can be built and run.
+    """
     space = load_space(options.space)
-    with seeded(options.seed):  # drawing builds networks, whose weights nobody sees
-        drawn = space.sample(options.steps, options.seed, data.input_shape, data.num_classes)
-    architectures = [architecture for architecture in drawn if architecture.error is None]
+    with seeded(options.seed):  # weights that nobody sees
+        architectures = _usable(space, data, options.steps, options.seed + _OTHER_DRAW)
 
     def embedding(step: int) -> Embedding:
-        params = architectures[step % len(architectures)].params
+        params = architectures[step % len(architectures)]
         network = space.build(params, data.input_shape, data.num_classes)
         make_fast(network.to(device), options.precision).requires_grad_(False)
         return _LastMap(network)
@@ -61,6 +74,23 @@ def match_on_space(
         return rate * (1 - options.momentum) / size  # momentum makes a multiple of the same step
 
     return match(data, options, device, show, kept, embedding, scale)
+
+
+def _usable(space: Space, data: Dataset, count: int, seed: int) -> list[dict[str, Any]]:
+    """Parameters of up to `count` architectures that can be built and run."""
+    usable, why = [], "none was drawn"
+    inputs = data.normalisation(data.train.images[:2])
+    for architecture in space.sample(count, seed, data.input_shape, data.num_classes):
+        if architecture.error is None:
+            try:
+                network = space.build(architecture.params, data.input_shape, data.num_classes)
+                check_network(network, inputs, data.num_classes)
+                usable.append(architecture.params)
+            except Exception as error:
+                why = reason(error)
+    if not usable:
+        raise UserError(f"{space.name}: no network of the space runs; the last: {why}")
+    return usable
 
 
 class _LastMap:

@@ -18,7 +18,7 @@ from nasproxy.runtime import seeded
 from nasproxy.size import count_macs, count_params
 from nasproxy.train import READINGS, Recipe, Training, check_network, evaluate_network
 
-FIT_IMAGES = 1000  # training images that `fit_loss` is taken on, where there are twice as many
+FIT_IMAGES = 1000  # training images that `fit_loss` is taken on, where there are more
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,12 @@ class TrainingEstimator:
 
     @cached_property
     def _some(self) -> ImageSet:
-        """What is trained on, or 1,000 images of it, the same for all architectures."""
+        """What is trained on, or `FIT_IMAGES` of it, the same for all architectures."""
         images = self._on_device[0]
-        step = max(1, len(images) // FIT_IMAGES)
-        index = torch.arange(0, len(images), step, device=images.labels.device)
-        return images[index[:FIT_IMAGES]] if step > 1 else images
+        if len(images) <= FIT_IMAGES:
+            return images
+        index = torch.arange(FIT_IMAGES, device=images.labels.device)
+        return images[index * len(images) // FIT_IMAGES]  # evenly: sets may be sorted by class
 
     @property
     def epochs(self) -> int:
