@@ -136,7 +136,7 @@ def test_a_truth_of_another_recipe_is_not_added_to(bed: Path, monkeypatch) -> No
     with pytest.raises(UserError, match="was trained by"):
         truth.measure("convnet-digits", n=2, seeds=1)
     monkeypatch.setattr(truth, "BEDS", {"convnet-digits": BED})
-    with pytest.raises(UserError, match="from 1 seeds, now it is .* from 2"):
+    with pytest.raises(UserError, match=r"from 1 seeds, now it is .* from 2"):
         truth.measure("convnet-digits", n=2, seeds=2)
     assert (bed / "convnet-digits.csv").read_bytes() == before
 

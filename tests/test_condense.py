@@ -254,7 +254,7 @@ def test_networks_that_do_not_run_are_left_out(data, tmp_path: Path) -> None:
     made = condense(data, "dm-space", space=str(path), ipc=2, steps=6)
     assert not torch.equal(made.images, condense(data, "random", ipc=2).images)
     path.write_text(FAULTY_SPACE.replace("CHOICES", "False"))
-    with pytest.raises(UserError, match="no network of the space runs; the last: .*shapes"):
+    with pytest.raises(UserError, match=r"no network of the space runs; the last: .*shapes"):
         condense(data, "dm-space", space=str(path), ipc=2, steps=6)
 
 
@@ -268,7 +268,7 @@ def test_a_set_is_not_matched_on_the_networks_that_are_ranked(data, monkeypatch)
         raise ValueError("seen")
 
     monkeypatch.setattr(type(space), "build", refuse)
-    with pytest.raises(UserError, match="no network of the space runs; the last: .*seen"):
+    with pytest.raises(UserError, match=r"no network of the space runs; the last: .*seen"):
         condense(data, "dm-space", space="nasbench201:C=4,N=1", seed=3, steps=40)
     assert len(seen) == 40
     assert len(ranked & set(seen)) < 4  # of 15,625
