@@ -291,8 +291,9 @@ class CorrelateCommand:
 
     Attributes:
         truth: name of the study, or table:FILE:COLUMN.
-        study: name of a ranking, or table:FILE:COLUMN; give it once for each. NAME@loss reads a
-            study by its validation loss instead of its score, NAME@train_loss by that of training.
+        study: name of a ranking, or table:FILE:COLUMN; give it once for each. NAME@fit_loss reads
+            trainings by another number than their score: accuracy, loss (of validation),
+            train_loss (last epoch), mean_loss (all updates), fit_loss (images trained on).
         storage: URL of the Optuna storage that holds them all.
         combine: rankings to combine by rank, as A,B; give it once for each combination.
         combination: log (sum of the logarithms of ranks) or mean (of ranks).
