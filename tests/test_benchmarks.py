@@ -56,6 +56,21 @@ def test_the_readme_shows_what_was_measured() -> None:
         assert (FOLDER / f"{row['name']}.md").is_file()
 
 
+def test_the_readme_and_the_page_show_the_fidelity_that_was_measured() -> None:
+    name = "fidelity-nasbench201-cifar10"
+    lines = (FOLDER / f"{name}.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| ")]
+    about = json.loads((FOLDER / f"{name}.json").read_text())
+    page = (ROOT / "docs" / "fidelity.md").read_text()
+    assert "\n".join(rows) in page
+    assert all(f"- {difference}" in page for difference in about["differences"])
+    section = (ROOT / "README.md").read_text().partition("## Against published truth")[2]
+    shown = [line for line in section.splitlines() if line.startswith("| ")]
+    assert len(shown) > 10
+    assert set(shown) <= set(rows)
+    assert about["command"].partition(" --ipc")[0].partition(" --n ")[2] in section
+
+
 def test_the_plain_training_learns(data) -> None:
     torch.manual_seed(0)
     images, labels = data.normalisation(data.train.images), data.train.labels
