@@ -29,7 +29,7 @@ from benchmarks.results import save, table
 from benchmarks.truth import BEDS
 from benchmarks.truth import FOLDER as TRUTHS
 from nasproxy.calibration import held_out
-from nasproxy.correlation import percentile_interval
+from nasproxy.correlation import Array, percentile_interval
 from nasproxy.data import DEFAULT_ROOT
 from nasproxy.errors import UserError
 from nasproxy.estimators.table import read_table
@@ -162,35 +162,31 @@ def measure(
     rows += _calibrated(report, known, seed)
     ceiling = nasproxy.correlate(singles[1], [singles[0], *studies[:1]], seed=seed)
     rows.append({**_row(ceiling.rankings[0], "ceiling"), "ranking": "one training"})
+    differences = _differences(report)
     about = {
         "command": f"python -m benchmarks fidelity --space {space} --data {data} --n {n} "
         f"--seed {seed} --ipc {ipc} --steps {steps} --augment {augment}",
         "trained": bed.copy,
         "read by": bed.read,
-        "differences": _differences(report),
+        "differences": differences,
     }
     save(f"fidelity-{space}-{data}", [_shown(row) for row in rows], about)
     print(json_module.dumps(rows, allow_nan=False) if json else table([_shown(r) for r in rows]))
     if not json:
-        print("", *_differences(report), sep="\n")
+        print("", *differences, sep="\n")
 
 
 def _calibrated(report: nasproxy.Report, known: int, seed: int) -> list[dict[str, Any]]:
     """Rows of rankings that `known` truths calibrate, without proxies and with each of them."""
-    truth = np.array(
-        [-np.inf if point["truth"] is None else point["truth"] for point in report.points], float
-    )
+    truth = _scores(report, "truth")
     if len(truth) < known + 10:
         return []
     rows = []
     by_name = {ranking.study: ranking for ranking in report.rankings}
     for extra in ((), *((name,) for name in (*METHODS, EARLY))):
         names = [*FREE_TOGETHER, "zico", *extra]
-        scores = [
-            [-np.inf if point[name] is None else point[name] for point in report.points]
-            for name in names
-        ]
-        rho, samples = held_out(np.array(scores, float), truth, known, seed=seed)
+        scores = np.stack([_scores(report, name) for name in names])
+        rho, samples = held_out(scores, truth, known, seed=seed)
         parts = [by_name[name].seconds_per_architecture for name in names]
         rows.append(
             {
@@ -205,6 +201,12 @@ def _calibrated(report: nasproxy.Report, known: int, seed: int) -> list[dict[str
             }
         )
     return rows
+
+
+def _scores(report: nasproxy.Report, name: str) -> Array:
+    """The truth or a ranking's scores (n,); what has none ranks last."""
+    values = [point[name] for point in report.points]
+    return np.array([-np.inf if value is None else value for value in values], float)
 
 
 def _differences(report: nasproxy.Report) -> list[str]:

@@ -1,6 +1,5 @@
 """A ranking of many architectures from several cheap ones and a few full trainings."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -112,7 +111,7 @@ def calibrate(truth: Comparable, rankings: Sequence[Comparable], *, seed: int = 
             {
                 "architecture": keys[i],
                 "predicted": float(predicted[i]),
-                "truth": None if math.isnan(true[i]) else finite(true[i]),
+                "truth": finite(true[i]),
             }
             for i in best_first(predicted)
         ),

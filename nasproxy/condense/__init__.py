@@ -43,8 +43,12 @@ METHODS = {
 
 def has_option(method: str, name: str) -> bool:
     """Whether a method in `METHODS` has an option of this name."""
+    return name in _option_names(method)
+
+
+def _option_names(method: str) -> list[str]:
     fields = dataclasses.fields(METHODS[method].options)  # type: ignore[arg-type]
-    return name in [field.name for field in fields]
+    return [field.name for field in fields]
 
 
 def method_options(method: str, **options: Any) -> Any:
@@ -56,7 +60,7 @@ def method_options(method: str, **options: Any) -> Any:
     if method not in METHODS:
         raise UserError(f"unknown method {method!r}{nearest(method, METHODS)}")
     given = {name: value for name, value in options.items() if value is not None}
-    known = [field.name for field in dataclasses.fields(METHODS[method].options)]  # type: ignore[arg-type]
+    known = _option_names(method)
     for name in given:
         if name not in known:
             raise UserError(f"method {method!r} has no option {name!r}{nearest(name, known)}")
