@@ -14,22 +14,27 @@ from typing import Any
 
 import jsonargparse
 import optuna
+import sqlalchemy
 
+from nasproxy.attach import attach
 from nasproxy.calibration import calibrate
 from nasproxy.comparison import Comparable, Reading, scores_among
 from nasproxy.condense import METHODS, condense
 from nasproxy.condense.kept import kept_beside
-from nasproxy.data import DATASETS, DEFAULT_ROOT, load_dataset
+from nasproxy.dashboard import pictures_of, serve
+from nasproxy.data import DATASETS, DEFAULT_ROOT, Dataset, load_dataset
 from nasproxy.errors import UserError, reason
 from nasproxy.estimators import ESTIMATORS
-from nasproxy.estimators.table import read_table, split_table
+from nasproxy.estimators.table import TableEstimator, read_table, split_table
 from nasproxy.evaluate import evaluate
 from nasproxy.files import make_folder
 from nasproxy.foreign import import_proxy
+from nasproxy.progress import logged_to
 from nasproxy.proxy import ProxySet
-from nasproxy.report import correlate
+from nasproxy.report import Report, correlate
 from nasproxy.run import RunOptions, run
 from nasproxy.spaces import copy_space, load_space, space_names
+from nasproxy.spec import command_line
 from nasproxy.storage import DEFAULT_STORAGE, load_study, open_storage
 from nasproxy.study import rank, scored
 from nasproxy.train import PROXY_RECIPE, Recipe
@@ -63,6 +68,7 @@ class CondenseCommand:
         device: auto, cpu, cuda or cuda:N.
         root: folder of the data sets that torchvision downloads.
         quiet: show no progress.
+        log: file to which progress is appended, every ten seconds.
     """
 
     data: str = "digits"
@@ -83,21 +89,23 @@ class CondenseCommand:
     device: str = "auto"
     root: str = DEFAULT_ROOT
     quiet: bool = False
+    log: str | None = None
 
 
 def condense_command(options: CondenseCommand) -> "Answer":
     path = _proxy_path(options.out)
-    common = ("data", "method", "out", "device", "root", "quiet")
+    common = ("data", "method", "out", "device", "root", "quiet", "log")
     of_method = {k: v for k, v in dataclasses.asdict(options).items() if k not in common}
+    data = load_dataset(options.data, options.root)
     proxy = condense(
-        load_dataset(options.data, options.root),
+        data,
         options.method,
         device=options.device,
         progress=not options.quiet,
         checkpoint=kept_beside(path),
         **of_method,
     )
-    return _saved(proxy, path)
+    return _saved(proxy, data, path)
 
 
 def _proxy_path(out: str) -> Path:
@@ -108,11 +116,11 @@ def _proxy_path(out: str) -> Path:
     return path
 
 
-def _saved(proxy: ProxySet, path: Path) -> "Answer":
+def _saved(proxy: ProxySet, data: Dataset, path: Path) -> "Answer":
     """Save a set and its picture."""
     proxy.save(path)
     picture = path.with_suffix(".png")
-    proxy.preview(picture)
+    proxy.preview(picture, data=data)
     made = {"out": str(path), "preview": str(picture), "images": len(proxy)}
     made |= {"seconds": proxy.seconds, "digest": proxy.digest, **proxy.metadata}
     cost = "" if proxy.seconds is None else f" in {proxy.seconds:.1f} s"
@@ -140,8 +148,8 @@ class ImportCommand:
 
 def import_command(options: ImportCommand) -> "Answer":
     path = _proxy_path(options.out)
-    proxy = import_proxy(options.path, load_dataset(options.data, options.root), options.index)
-    return _saved(proxy, path)
+    data = load_dataset(options.data, options.root)
+    return _saved(import_proxy(options.path, data, options.index), data, path)
 
 
 @dataclass(frozen=True)
@@ -159,6 +167,7 @@ class EvaluateCommand:
         device: auto, cpu, cuda or cuda:N.
         root: folder of the data sets that torchvision downloads.
         quiet: show no progress.
+        log: file to which progress is appended, every ten seconds.
     """
 
     proxy: str
@@ -171,6 +180,7 @@ class EvaluateCommand:
     device: str = "auto"
     root: str = DEFAULT_ROOT
     quiet: bool = False
+    log: str | None = None
 
 
 def evaluate_command(options: EvaluateCommand) -> "Answer":
@@ -215,6 +225,7 @@ class RankCommand:
         device: auto, cpu, cuda or cuda:N.
         root: folder of the data sets that torchvision downloads.
         quiet: show no progress.
+        log: file to which progress is appended, every ten seconds.
     """
 
     by: str
@@ -236,6 +247,7 @@ class RankCommand:
     device: str = "auto"
     root: str = DEFAULT_ROOT
     quiet: bool = False
+    log: str | None = None
 
 
 def rank_command(options: RankCommand) -> "Answer":
@@ -311,7 +323,8 @@ class CorrelateCommand:
 
 
 def correlate_command(options: CorrelateCommand) -> "Answer":
-    truth, *rankings = _comparables([options.truth, *options.study], options.storage)
+    given = _comparables([options.truth, *options.study], options.storage)
+    truth, *rankings = given
     report = correlate(
         truth,
         rankings,
@@ -321,8 +334,31 @@ def correlate_command(options: CorrelateCommand) -> "Answer":
     )
     if options.out:
         make_folder(Path(options.out))
-        report.write(options.out)
+        report.write(options.out, None, _pictures(given), command_line("correlate", options))
+    if any(not isinstance(one, TableEstimator) for one in given):
+        _attach(report, options.storage)
     return Answer(report.to_dict(), str(report))
+
+
+def _pictures(given: Sequence[Comparable]) -> dict[str, bytes]:
+    """The pictures that the studies have in the dashboard, each once, by caption."""
+    found: dict[bytes, str] = {}
+    for one in given:
+        study = one.study if isinstance(one, Reading) else one
+        if isinstance(study, optuna.Study):
+            for name, png in pictures_of(study).items():
+                found.setdefault(png, f"{study.study_name}: the {name}")
+    return {caption: png for png, caption in found.items()}
+
+
+def _attach(report: Report, url: str) -> None:
+    """Show the report in the dashboard; a storage that can't be written to is no failure."""
+    try:
+        attach(report, open_storage(url, must_exist=True))
+    except (UserError, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+        print(
+            f"nasproxy: the dashboard does not show this report: {reason(error)}", file=sys.stderr
+        )
 
 
 def _comparables(names: Sequence[str], url: str) -> list[Comparable]:
@@ -361,6 +397,27 @@ def calibrate_command(options: CalibrateCommand) -> "Answer":
     truth, *rankings = _comparables([options.truth, *options.study], options.storage)
     found = calibrate(truth, rankings, seed=options.seed)
     return Answer(found.to_dict(), str(found))
+
+
+@dataclass(frozen=True)
+class DashboardCommand:
+    """Look into studies in a browser, with optuna-dashboard.
+
+    Attributes:
+        storage: URL of the Optuna storage, or the folder of a `nasproxy run`.
+        host: to listen on. There is no password: whoever can reach it may change studies.
+        port: to listen on; 0 takes a free one.
+    """
+
+    storage: str = DEFAULT_STORAGE
+    host: str = "127.0.0.1"
+    port: int = 8080
+
+
+def dashboard_command(options: DashboardCommand) -> "Answer":
+    kept = Path(options.storage) / "study.db"
+    serve(f"sqlite:///{kept}" if kept.is_file() else options.storage, options.host, options.port)
+    return Answer({}, "")  # never: it is interrupted
 
 
 def run_command(options: RunOptions) -> "Answer":
@@ -437,6 +494,7 @@ COMMANDS = {
     "rank": Command(RankCommand, rank_command),
     "correlate": Command(CorrelateCommand, correlate_command),
     "calibrate": Command(CalibrateCommand, calibrate_command),
+    "dashboard": Command(DashboardCommand, dashboard_command),
     "list": Command(ListCommand, list_command, ("what",)),
     "copy": Command(CopyCommand, copy_command, ("space", "path")),
 }
@@ -495,7 +553,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         values.pop("config", None)
         as_json = values.pop("json")
         command = COMMANDS[chosen.command]
-        answer = command.handler(command.options(**values))
+        with logged_to(values.get("log")):
+            answer = command.handler(command.options(**values))
         print(json.dumps(answer.document, allow_nan=False) if as_json else answer.text)
         return 0
     except (UserError, argparse.ArgumentError, jsonargparse.ArgumentError) as error:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -144,10 +144,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Entry:
-    """One architecture: its score, minus infinity if it broke, and its trial's attributes."""
+    """One architecture: its score, minus infinity if it broke, its trial's attributes, choices."""
 
     score: float
     attributes: dict[str, Any]
+    choices: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,9 @@ def make_source(given: Comparable) -> Source:
         metric=metric if by is None else f"-{by}" if by in LOWER else by,
         attributes={**study.user_attrs, **read},
         entries={
-            str(trial.user_attrs["architecture"]): Entry(float(score), trial.user_attrs)
+            str(trial.user_attrs["architecture"]): Entry(
+                float(score), trial.user_attrs, trial.params
+            )
             for trial, score in zip(trials, scores, strict=True)
         },
     )
@@ -285,29 +288,41 @@ class Join:
             "perfect_ranking": finite(math.sqrt(of_mean) if of_mean > 0 else math.nan),
         }
 
-    def pareto(self) -> dict[str, list[dict[str, Any]]]:
-        """Architectures that no other beats in truth and in a cost, by cost.
+    def costs(self) -> dict[str, Array]:
+        """What architectures cost (n,), infinity where unknown, by cost.
 
         A cost is taken from the first source, the truth before the others, that recorded it.
         """
-        fronts = {}
+        found = {}
         for cost in COSTS:
             for source, entries in zip(self.sources, self.entries, strict=True):
                 if source.attributes.get("space") != self.sources[0].attributes.get("space"):
                     continue  # a small copy has another size
                 if all(cost in e.attributes or math.isinf(e.score) for e in entries):
-                    values = np.array([e.attributes.get(cost, math.inf) for e in entries])
-                    fronts[cost] = [
-                        {
-                            "architecture": self.keys[i],
-                            cost: values[i],
-                            "truth": self.truth.scores[i],
-                        }
-                        for i in pareto_front(self.truth.scores, values)
-                        if math.isfinite(values[i])
-                    ]
+                    found[cost] = np.array([e.attributes.get(cost, math.inf) for e in entries])
                     break
-        return fronts
+        return found
+
+    def pareto(self) -> dict[str, list[dict[str, Any]]]:
+        """Architectures that no other beats in truth and in a cost, by cost."""
+        return {
+            cost: [
+                {"architecture": self.keys[i], cost: values[i], "truth": self.truth.scores[i]}
+                for i in pareto_front(self.truth.scores, values)
+                if math.isfinite(values[i])
+            ]
+            for cost, values in self.costs().items()
+        }
+
+    def architectures(self) -> list[dict[str, Any]]:
+        """The choices of each architecture, empty if only tables have it, and its known costs."""
+        none: dict[str, Any] = {}
+        choices = [next((e.choices for e in row if e.choices), none) for row in zip(*self.entries)]
+        costs = self.costs()
+        return [
+            {"choices": chosen} | {cost: finite(values[i]) for cost, values in costs.items()}
+            for i, chosen in enumerate(choices)
+        ]
 
 
 def rank_all(truth: Column, columns: Sequence[Column], seed: int) -> tuple[Ranking, ...]:

@@ -1,24 +1,25 @@
 """Figures of a report, as PNGs: readable on paper and by the colour-blind."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.figure import Figure
+
+from nasproxy.series import chance_regret, choice_effects, regret_curve
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from nasproxy.report import Report
 
 _BLUE, _GREY, _ORANGE = "#0072B2", "#666666", "#D55E00"  # Okabe and Ito
+_COLOURS = (_BLUE, _ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B6A800", "#000000")
+_MARKERS = "osD^*hpX"
 
 
-def draw_spearman(report: "Report") -> "Figure":
+def draw_spearman(report: "Report") -> Figure:
     """Spearman of every ranking with its 95% interval."""
-    from matplotlib.figure import Figure
-
     shown = [r for r in report.rankings if r.spearman is not None][::-1]
-    figure = Figure(figsize=(7, 1.2 + 0.45 * len(shown)), dpi=120, layout="constrained")
-    axis = figure.subplots()
+    figure, axis = _one((7, 1.2 + 0.45 * len(shown)))
     for row, r in enumerate(shown):
         low, high = r.spearman_ci
         if low is not None and high is not None:
@@ -33,14 +34,11 @@ def draw_spearman(report: "Report") -> "Figure":
     lowest = min([0.0, *(r.spearman_ci[0] or 0.0 for r in shown)])
     axis.set(xlim=(lowest - 0.05, 1.03), ylim=(-0.6, len(shown) - 0.3))
     axis.set_xlabel(f"Spearman with {report.truth}, n = {report.n}, 95% bootstrap interval")
-    axis.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def draw_scatter(report: "Report") -> "Figure":
+def draw_scatter(report: "Report") -> Figure:
     """Score against truth, a panel a ranking; the best fifth by truth stands out."""
-    from matplotlib.figure import Figure
-
     points = [p for p in report.points if p["truth"] is not None]
     truth = np.array([p["truth"] for p in points])
     edge = np.quantile(truth, 0.8)
@@ -57,7 +55,7 @@ def draw_scatter(report: "Report") -> "Figure":
                 score[chosen], truth[chosen], s=22, c=colour, marker=marker, label=label, alpha=0.8
             )
         rho = "undefined" if ranking.spearman is None else f"{ranking.spearman:.2f}"
-        axis.set_title(f"{ranking.study}: Spearman {rho}", fontsize=10)
+        axis.set_title(f"{ranking.study}: Spearman {rho}", fontsize=10, wrap=True)
         axis.set(xlabel=f"score by {ranking.study}", ylabel=f"{report.truth}: {report.metric}")
         if np.nanmin(score) > 0 and np.nanmax(score) > 50 * np.nanmin(score):
             axis.set_xscale("log")
@@ -67,3 +65,85 @@ def draw_scatter(report: "Report") -> "Figure":
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", frameon=False)
     return figure
+
+
+def draw_cost(report: "Report") -> Figure | None:
+    """Spearman against seconds per architecture; None where no seconds are known."""
+    shown = [r for r in report.rankings if r.spearman is not None and r.seconds_per_architecture]
+    if not shown:
+        return None
+    figure, axis = _one((7, 4))
+    for k, r in enumerate(shown):
+        seconds, (low, high) = r.seconds_per_architecture, r.spearman_ci
+        look = {"color": _COLOURS[k % 8], "marker": _MARKERS[(k + k // 8) % 8]}
+        if low is not None and high is not None:
+            axis.plot([seconds, seconds], [low, high], color=_GREY, linewidth=1.5, zorder=1)
+        axis.plot(seconds, r.spearman, linestyle="none", markersize=9, label=r.study, **look)
+    if report.truth_seconds_per_architecture:
+        axis.axvline(
+            report.truth_seconds_per_architecture, color=_GREY, linestyle=":", label="the truth"
+        )
+    axis.set(
+        xscale="log", xlabel="seconds per architecture", ylabel=f"Spearman with {report.truth}"
+    )
+    figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
+def draw_choices(report: "Report") -> Figure | None:
+    """Mean place of the architectures with each option, by truth and by the first ranking."""
+    found = choice_effects(report)
+    if not found:
+        return None
+    name = report.rankings[0].study
+    figure, axis = _one((7, 1.3 + 0.24 * len(found)))
+    for row, e in enumerate(found[::-1]):
+        axis.plot([e.truth, e.scores[name]], [row, row], color="#cccccc", linewidth=3, zorder=1)
+        first = row == 0
+        axis.plot(
+            e.scores[name], row, "o", mfc="white", mec=_BLUE, mew=2, label=first * f"by {name}"
+        )
+        axis.plot(e.truth, row, "D", color=_ORANGE, label=first * "by truth")
+    axis.set_yticks(range(len(found)), [f"{e.choice} = {e.option}" for e in found[::-1]])
+    axis.set(xlim=(0, 100), xlabel="mean place in percent, 0 last, 100 first")
+    figure.legend(loc="outside upper right", frameon=False, ncols=2)
+    return figure
+
+
+def draw_regret(report: "Report") -> Figure:
+    """What training the first k in full loses to the best, against k, and by blind draws."""
+    figure, axis = _one((7, 4))
+    for k, r in enumerate(report.rankings):
+        curve = regret_curve(report, r.study)
+        known = [np.nan if value is None else value for value in curve]
+        axis.step(
+            range(1, len(curve) + 1),
+            known,
+            where="post",
+            color=_COLOURS[k % 8],
+            linestyle=("-", (0, (5, 1)))[k // 8 % 2],
+            label=r.study,
+        )
+    blind = chance_regret(report)
+    axis.plot(range(1, len(blind) + 1), blind, "--", color=_GREY, label="blind draws")
+    axis.set(xscale="log", xlabel="first k trained in full", ylabel=f"regret ({report.metric})")
+    axis.set_ylim(bottom=0)
+    figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
+FIGURES: dict[str, Callable[["Report"], Figure | None]] = {
+    "spearman.png": draw_spearman,
+    "scores.png": draw_scatter,
+    "cost.png": draw_cost,
+    "choices.png": draw_choices,
+    "regret.png": draw_regret,
+}
+
+
+def _one(size: tuple[float, float]) -> tuple[Figure, Any]:
+    """A figure with one pair of axes."""
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
+    axis = figure.subplots()
+    axis.spines[["top", "right"]].set_visible(False)
+    return figure, axis

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 import math
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -19,6 +21,8 @@ from nasproxy.errors import UserError
 from nasproxy.files import write_atomically, write_json
 
 FORMAT_VERSION = 1
+_ROWS = 100  # classes that a picture shows: more make none
+_SEARCHED = 2000  # real images of a class among which the nearest is looked for
 _REQUIRED = ("format", "method", "dataset", "dataset_digest", "mean", "std", "class_names")
 
 
@@ -116,28 +120,71 @@ class ProxySet:
             raise UserError(f"{path}: {error}") from None
         return dataclasses.replace(made, seconds=_cost(path.with_suffix(".json"), made.digest))
 
-    def preview(self, path: str | Path, per_class: int = 10) -> None:
-        """Write a PNG: a row a class, up to `per_class` images each, named by class."""
-        from matplotlib.figure import Figure
+    def preview(self, path: str | Path, per_class: int = 10, data: Dataset | None = None) -> None:
+        """Write the PNG of `picture`."""
+        png = self.picture(per_class, data)
+        write_atomically(Path(path), lambda temporary: temporary.write_bytes(png))
 
-        names = self.metadata["class_names"][:100]  # more rows make no picture
+    def picture(self, per_class: int = 10, data: Dataset | None = None) -> bytes:
+        """A PNG: a row a class, named, with up to `per_class` images.
+
+        With `data`, each image's nearest real training image of its class stands to the right;
+        not where these are the very same, as for sets that were chosen rather than made.
+        """
         hard = self.labels if self.labels.ndim == 1 else self.labels.argmax(1)
-        pixels = self.normalisation.pixels(self.images).permute(0, 2, 3, 1).numpy()
-        columns = min(per_class, int(torch.bincount(hard).max()))
-        figure = Figure(figsize=(1.5 + 0.62 * columns, 0.65 * len(names)), dpi=110)
-        axes = figure.subplots(len(names), columns, squeeze=False)
-        for row, name in enumerate(names):
-            index = (hard == row).nonzero()[:columns, 0].tolist()
-            for column in range(columns):
-                axis = axes[row, column]
-                axis.set_axis_off()
-                if column < len(index):
-                    axis.imshow(pixels[index[column]].squeeze(), cmap="gray", vmin=0, vmax=255)
-            axes[row, 0].text(
-                -0.15, 0.5, name, transform=axes[row, 0].transAxes, ha="right", va="center"
-            )
-        figure.tight_layout(pad=0.3, h_pad=0.15, w_pad=0.15)
-        write_atomically(Path(path), lambda temporary: figure.savefig(temporary, format="png"))
+        names = self.metadata["class_names"][:_ROWS]
+        rows = [(hard == row).nonzero()[:per_class, 0] for row in range(len(names))]
+        blocks = {self.metadata["method"]: [self.images[index] for index in rows]}
+        if data is not None:
+            self.check_fits(data)
+            near = [
+                _nearest(self.images[index], row, data) if len(index) else self.images[index]
+                for row, index in enumerate(rows)
+            ]
+            if any(not torch.equal(self.images[i], real) for i, real in zip(rows, near)):
+                blocks["nearest real image of the class"] = near
+        return _draw_grid(names, blocks, self.normalisation)
+
+
+def _nearest(images: Tensor, label: int, data: Dataset) -> Tensor:
+    """The nearest real images (n, C, H, W), normalised, of a class, by distance of pixels."""
+    index = (data.train.labels == label).nonzero()[:, 0]
+    index = index[:: max(1, len(index) // _SEARCHED)][:_SEARCHED]
+    real = data.normalisation(data.train.images[index].cpu())
+    closest = torch.cdist(images.flatten(1), real.flatten(1)).argmin(1)
+    return real[closest]
+
+
+def _draw_grid(
+    names: list[str], blocks: dict[str, list[Tensor]], normalisation: Normalisation
+) -> bytes:
+    """Blocks of images side by side, a row a name."""
+    from matplotlib.figure import Figure
+
+    columns = max(1, *(len(row) for rows in blocks.values() for row in rows))
+    size = (1.6 + 0.62 * columns * len(blocks), 0.5 + 0.62 * len(names))
+    figure = Figure(figsize=size, dpi=110, layout="constrained")
+    for axis, (title, rows) in zip(
+        figure.subplots(1, len(blocks), squeeze=False)[0], blocks.items()
+    ):
+        channels, height, width = rows[0].shape[1:]
+        # two white pixels between images; one picture is drawn much faster than hundreds
+        grid = np.full(((height + 2) * len(names), (width + 2) * columns, channels), 255, np.uint8)
+        for row, images in enumerate(rows):
+            for column, pixels in enumerate(normalisation.pixels(images).permute(0, 2, 3, 1)):
+                y, x = row * (height + 2) + 1, column * (width + 2) + 1
+                grid[y : y + height, x : x + width] = pixels.numpy()
+        shown = grid if channels == 3 else grid.mean(2)
+        axis.imshow(shown, cmap="gray", vmin=0, vmax=255)
+        axis.set_title(title, fontsize=10)
+        axis.set_xticks([])
+        middle = [row * (height + 2) + height / 2 for row in range(len(names))]
+        axis.set_yticks(middle, names if title == next(iter(blocks)) else [""] * len(names))
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
 
 
 def _cost(path: Path, digest: str) -> float | None:

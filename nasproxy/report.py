@@ -1,14 +1,16 @@
 """How far a ranking can be trusted: the report, in words, tables, figures and JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nasproxy import tables
 from nasproxy.comparison import Comparable, Join, Ranking, finite, make_source, rank_all
 from nasproxy.correlation import resample_count
 from nasproxy.errors import UserError
 from nasproxy.files import write_atomically, write_json, write_text
+from nasproxy.words import advice, findings, headline
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Report:
             ``latency`` (ms an image, measured in batches).
         provenance: identity, versions and hardware of the truth.
         points: per architecture its key, truth and scores (None: no score), for figures.
+        architectures: of each point its ``choices`` by name (empty if only tables have it), and
+            its ``params``, ``macs`` and ``latency`` where known.
     """
 
     truth: str
@@ -43,41 +47,62 @@ class Report:
     pareto: dict[str, list[dict[str, Any]]]
     provenance: dict[str, Any]
     points: tuple[dict[str, Any], ...]
+    architectures: tuple[dict[str, Any], ...]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, with None for what is not defined."""
         return asdict(self)
 
     def __str__(self) -> str:
-        return "\n".join([*_headline(self), "", *_table(self), "", *_findings(self)])
+        table = tables.markdown(tables.rankings(self))
+        return "\n".join([*headline(self), "", *table, "", *findings(self)])
 
     def to_markdown(self, figures: Sequence[str] = ()) -> str:
         """The report in Markdown, with links to figures in the same folder."""
-        lines = ["# How far the rankings can be trusted", "", *_headline(self), "", *_table(self)]
-        lines += ["", *(f"- {line}" for line in _findings(self)), ""]
-        lines += ["## Among the best", "", *_subset_table(self), ""]
-        lines += ["## What training the first k in full finds", "", *_at_k_table(self), ""]
-        for cost, front in self.pareto.items():
-            lines += [f"## Best for its {cost}", "", *_pareto_table(cost, front), ""]
+        lines = ["# How far the rankings can be trusted", "", *headline(self), ""]
+        lines += [*(f"- {line}" for line in advice(self)), ""]
+        lines += [*tables.markdown(tables.rankings(self)), ""]
+        lines += [*(f"- {line}" for line in findings(self)), ""]
+        for title, table in tables.details(self).items():
+            lines += [f"## {title}", "", *tables.markdown(table), ""]
         for name in figures:
             lines += [f"![{Path(name).stem.replace('_', ' ')}]({name})", ""]
         lines += ["## Made with", ""]
         lines += [f"- {key}: {value}" for key, value in self.provenance.items()]
         return "\n".join(lines) + "\n"
 
-    def write(self, folder: str | Path, extra: dict[str, Any] | None = None) -> None:
-        """Write ``report.json``, ``report.md`` and its PNG figures."""
-        from nasproxy.figures import draw_scatter, draw_spearman
+    def write(
+        self,
+        folder: str | Path,
+        extra: dict[str, Any] | None = None,
+        pictures: Mapping[str, bytes] | None = None,
+        command: str | None = None,
+    ) -> None:
+        """Write ``report.json``, ``report.html``, and ``report.md`` with its PNG figures.
+
+        Args:
+            folder: made if need be.
+            extra: more entries of the JSON document.
+            pictures: PNGs for the page, such as those of proxy sets, by caption.
+            command: what makes the report again, for the page.
+        """
+        from nasproxy.figures import FIGURES  # matplotlib and Plotly take a second to import
+        from nasproxy.page import to_html
 
         folder = Path(folder)
-        figures = {"spearman.png": draw_spearman, "scores.png": draw_scatter}
-        for name, draw in figures.items():
+        drawn = {}
+        for name, draw in FIGURES.items():
             figure = draw(self)
+            if figure is None:  # nothing to show
+                (folder / name).unlink(missing_ok=True)
+                continue
             write_atomically(
                 folder / name, lambda temporary: figure.savefig(temporary, format="png")
             )
+            drawn[name] = figure
+        write_text(folder / "report.html", to_html(self, pictures or {}, command))
+        write_text(folder / "report.md", self.to_markdown(list(drawn)))
         write_json(folder / "report.json", {**self.to_dict(), **(extra or {})})
-        write_text(folder / "report.md", self.to_markdown(list(figures)))
 
 
 def correlate(
@@ -139,115 +164,5 @@ def correlate(
             | {name: finite(c.scores[i]) for name, c in zip(names, columns, strict=True)}
             for i, key in enumerate(join.keys)
         ),
+        architectures=tuple(join.architectures()),
     )
-
-
-def _headline(report: Report) -> list[str]:
-    how = "all of the space" if report.drawn == "all" else "drawn uniformly"
-    seconds = _number(report.truth_seconds_per_architecture, ".2f")
-    said = [
-        f"{report.n} architectures, {how}. Truth: {report.truth} "
-        f"({report.metric}, {seconds} s per architecture)."
-    ]
-    if report.ceiling:
-        c = report.ceiling
-        said.append(
-            f"One training of the truth against another: Spearman {_number(c['spearman'], '.3f')}, "
-            f"among the best 20% {_number(c['spearman_top20'], '.2f')}. A perfect ranking would "
-            f"show about {_number(c['perfect_ranking'], '.3f')} with the mean of {c['seeds']}."
-        )
-    return said
-
-
-def _table(report: Report) -> list[str]:
-    """The figures as an aligned Markdown table."""
-    header = ["ranking", "Spearman", "95% interval", "Kendall", "top 20%", "regret"]
-    rows = [[*header, "s/arch", "s once"]]
-    for r in report.rankings:
-        rows.append(
-            [
-                r.study,
-                _number(r.spearman, ".3f"),
-                _range(r.spearman_ci),
-                _number(r.kendall, ".3f"),
-                _number(r.spearman_top20, ".2f"),
-                _number(r.regret, ".4g"),
-                _number(r.seconds_per_architecture, ".3g"),
-                _number(r.seconds_once, ".1f"),
-            ]
-        )
-    return _aligned(rows)
-
-
-def _subset_table(report: Report) -> list[str]:
-    rows = [["ranking", "best by", "share", "n", "Spearman", "95% interval", "Kendall"]]
-    for r in report.rankings:
-        for s in r.subsets:
-            rho, tau = _number(s.spearman, ".2f"), _number(s.kendall, ".2f")
-            share = f"{s.fraction:.0%}"
-            rows.append([r.study, s.by, share, str(s.n), rho, _range(s.spearman_ci), tau])
-    return _aligned(rows)
-
-
-def _at_k_table(report: Report) -> list[str]:
-    rows = [["ranking", "k", "overlap with the truth's k", "best rank found", "regret"]]
-    for r in report.rankings:
-        for a in r.at_k:
-            found = [f"{a.overlap:.0%}", str(a.best_rank), _number(a.regret, ".4g")]
-            rows.append([r.study, str(a.k), *found])
-    return _aligned(rows)
-
-
-def _pareto_table(cost: str, front: Sequence[dict[str, Any]]) -> list[str]:
-    rows = [[cost, "truth", "architecture"]]
-    return _aligned(
-        rows + [[f"{p[cost]:.4g}", f"{p['truth']:.4g}", _code(p["architecture"])] for p in front]
-    )
-
-
-def _code(text: str) -> str:
-    return "`" + text.replace("|", "\\|") + "`"  # a bare | would end the cell
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
-        for row in rows
-    ]
-    return [lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]]
-
-
-def _range(ends: tuple[float | None, float | None]) -> str:
-    return f"[{_number(ends[0], '.2f')}, {_number(ends[1], '.2f')}]"
-
-
-def _findings(report: Report) -> list[str]:
-    """What the figures say, in words: a difference counts when its interval leaves 0 out."""
-    said = []
-    for number, one in enumerate(report.rankings):
-        for other in report.rankings[number + 1 :]:
-            entry = one.difference[other.study]
-            low, high = entry["ci"]
-            if entry["value"] is None or low is None or high is None:
-                continue
-            shown = f"{entry['value']:+.2f} [{low:+.2f}, {high:+.2f}]"
-            if low > 0 or high < 0:
-                word = "better" if low > 0 else "worse"
-                said.append(f"{one.study} ranks {word} than {other.study}: {shown}.")
-            else:
-                said.append(f"{one.study} and {other.study} can't be told apart: {shown}.")
-    for r in report.rankings:
-        if r.broken:
-            said.append(f"{r.study}: {r.broken} of {r.n} could not be scored and rank last.")
-        if r.seconds_once and r.seconds_once > 0.05 and r.speedup:
-            even = f", earned back after {r.break_even} architectures" if r.break_even else ""
-            said.append(
-                f"{r.study} takes {r.seconds_once:.1f} s once and is {r.speedup:.1f} times as "
-                f"fast as the truth on each architecture{even}."
-            )
-    return said
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)

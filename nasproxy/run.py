@@ -1,6 +1,6 @@
 """The whole job: condense, rank, train the truth, report, and name the best architecture."""
 
-import sys
+import shutil
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
+from nasproxy.attach import attach
 from nasproxy.condense import condense, has_option, method_options
 from nasproxy.condense.kept import kept_beside
 from nasproxy.data import DEFAULT_ROOT, Dataset, load_dataset
@@ -18,10 +19,12 @@ from nasproxy.estimators import TrainingEstimator, make_estimator, proxy_name
 from nasproxy.estimators.base import Candidate
 from nasproxy.files import make_folder
 from nasproxy.network import describe_network, save_network
+from nasproxy.progress import logged_to, progress, say
 from nasproxy.proxy import ProxySet
 from nasproxy.report import Report, correlate
 from nasproxy.runtime import threads
 from nasproxy.spaces import Architecture, Space, load_space
+from nasproxy.spec import command_line
 from nasproxy.storage import open_storage
 from nasproxy.study import architecture_of, rank, scored
 from nasproxy.train import FULL_RECIPE, PROXY_RECIPE, Recipe, evaluate_network
@@ -123,7 +126,9 @@ class RunResult:
                 f"Validation accuracy {100 * best['validation_accuracy']:.1f}%, "
                 f"test accuracy {100 * best['test_accuracy']:.1f}%.",
                 "",
-                f"Everything is in {self.folder}/. Rebuild the trained network with",
+                f"Everything is in {self.folder}/: open report.html, or look into every trial with",
+                f"    nasproxy dashboard --storage {self.folder}",
+                "Rebuild the trained network with",
                 f"    network = nasproxy.load_network({weights!r})",
             ]
         )
@@ -135,24 +140,36 @@ def run(options: RunOptions = RunOptions()) -> RunResult:
     Raises:
         UserError: an option is off, or `out` holds a run with other options.
     """
-    folder = options.folder
-    say = _Narrator(quiet=options.quiet)
     data = load_dataset(options.data, options.root)
     space = replace(
         load_space(options.space), max_params=options.max_params, max_macs=options.max_flops
     )
     uniform = space.sample(options.trials, options.seed, data.input_shape, data.num_classes)
+    folder = options.folder
     make_folder(folder)
     if options.fresh:  # after what may be refused
         _clear(folder)
-    say(
+    with logged_to(folder / "run.log"):
+        return _run(options, data, space, uniform)
+
+
+def _run(
+    options: RunOptions, data: Dataset, space: Space, uniform: list[Architecture]
+) -> RunResult:
+    folder = options.folder
+    tell = _Narrator(quiet=options.quiet)
+    steps = 5 + 2 * (options.method != "random") + bool(options.search)
+    outer = progress(f"nasproxy run on {data.name}", steps, show=not options.quiet)
+    tell(
         f"{data.name}: {len(data.train)} training images {data.input_shape}, "
         f"{data.num_classes} classes; {options.trials} architectures of {space.name}"
     )
-    main = _proxy(options, data, options.method, folder / "proxy.safetensors", say)
+    main = _proxy(options, data, options.method, folder / "proxy.safetensors", tell)
+    outer.update()
     beside = [main]
     if options.method != "random":
-        beside.append(_proxy(options, data, "random", folder / "random.safetensors", say))
+        beside.append(_proxy(options, data, "random", folder / "random.safetensors", tell))
+        outer.update()
     storage = open_storage(f"sqlite:///{folder / 'study.db'}")
     with Workers(options.jobs, options.device, options.trial_timeout) as workers:
 
@@ -175,7 +192,8 @@ def run(options: RunOptions = RunOptions()) -> RunResult:
             )
             now = len(scored(study))
             again = f", {before} of them before" if before else ""
-            say(f"{name}: {now} architectures scored{again}")
+            tell(f"{name}: {now} architectures scored{again}")
+            outer.update()
             return study
 
         studies = [ranked(proxy, proxy_name(proxy), like=uniform) for proxy in beside]
@@ -187,7 +205,11 @@ def run(options: RunOptions = RunOptions()) -> RunResult:
         ranked("full", "full", like=_leaders(studies[0], options.confirm))
     report = correlate(truth, studies, seed=options.seed)
     best = _best(options, data, space, studies[0], truth)
-    report.write(folder, {"best": best, "out": str(folder)})
+    pictures = {f"The {set_.metadata['method']} set": set_.picture(data=data) for set_ in beside}
+    command = command_line("run", options)
+    report.write(folder, {"best": best, "out": str(folder)}, pictures, command)
+    attach(report, storage)
+    outer.close()
     return RunResult(report, best, folder)
 
 
@@ -199,15 +221,15 @@ class _Narrator:
         self.start = time.monotonic()
 
     def __call__(self, text: str) -> None:
-        if not self.quiet:
-            print(f"[{time.monotonic() - self.start:5.0f} s] {text}", file=sys.stderr, flush=True)
+        say(f"[{time.monotonic() - self.start:5.0f} s] {text}", show=not self.quiet)
 
 
 _MADE = (
     *("proxy.safetensors", "proxy.json", "proxy.png", kept_beside(Path("proxy")).name),
     *("random.safetensors", "random.json", "random.png"),
     *("study.db", "study.db-wal", "study.db-shm"),
-    *("report.json", "report.md", "spearman.png", "scores.png"),
+    *("report.json", "report.md", "report.html", "run.log"),
+    *("spearman.png", "scores.png", "cost.png", "choices.png", "regret.png"),
     "best.safetensors",
 )
 
@@ -216,9 +238,12 @@ def _clear(folder: Path) -> None:
     """Delete what `run` makes, and nothing else that may lie there."""
     for name in _MADE:
         (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "study.db.artifacts", ignore_errors=True)
 
 
-def _proxy(options: RunOptions, data: Dataset, method: str, path: Path, say: _Narrator) -> ProxySet:
+def _proxy(
+    options: RunOptions, data: Dataset, method: str, path: Path, tell: _Narrator
+) -> ProxySet:
     """Make a proxy set and its picture, or take the one that is there."""
     steps = options.steps if method == options.method else None
     space = options.space if has_option(method, "space") else None
@@ -232,7 +257,7 @@ def _proxy(options: RunOptions, data: Dataset, method: str, path: Path, say: _Na
                 f"{path} was made by {made['method']} {made['options']}, now {method} "
                 f"{asdict(wanted)} is asked for; use --fresh, or another --out"
             )
-        say(f"{path} is there: not made again")
+        tell(f"{path} is there: not made again")
         return found
     proxy = condense(
         data,
@@ -242,9 +267,9 @@ def _proxy(options: RunOptions, data: Dataset, method: str, path: Path, say: _Na
         checkpoint=kept_beside(path),
         **asdict(wanted),
     )
-    proxy.preview(path.with_suffix(".png"))
+    proxy.preview(path.with_suffix(".png"), data=data)
     proxy.save(path)  # last: where it is, all is there
-    say(f"made {path}: {len(proxy)} images in {proxy.seconds:.1f} s")
+    tell(f"made {path}: {len(proxy)} images in {proxy.seconds:.1f} s")
     return proxy
 
 

@@ -312,6 +312,21 @@ def plain_key(params: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={params[name]}" for name in sorted(params))
 
 
+def drawing(name: str | None, params: Mapping[str, Any]) -> str | None:
+    """The SVG of an architecture, where its space is one of ours and has a `draw`.
+
+    The name may come from somebody else's study: no file of theirs is loaded and run.
+    """
+    name = (name or "").partition(":")[0]
+    if not params or name not in builtin_spaces():
+        return None
+    draw = getattr(load_space(name).module, "draw", None)
+    try:
+        return None if draw is None else str(draw(dict(params)))
+    except (KeyError, ValueError):  # parameters of another version
+        return None
+
+
 def load_space(name: str) -> Space:
     """Load a search space. It is Python code and runs: load only what you trust.
 

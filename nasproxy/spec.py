@@ -1,8 +1,13 @@
 """Names with options, as they are written on the command line: ``full:epochs=2,lr=0.1``."""
 
+import dataclasses
 import json
 import re
+import shlex
 from typing import Any
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from nasproxy.errors import UserError
 
@@ -26,3 +31,42 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
         except ValueError:
             options[key.strip()] = text
     return name, options
+
+
+def command_line(command: str, options: Any) -> str:
+    """The command with these options, a dataclass; what has its default is left out.
+
+    Passwords in URLs are left out too.
+    """
+    words = ["nasproxy", command]
+    for name, value in _changed(options).items():
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            words += [flag]
+        else:
+            for one in value if isinstance(value, list) else [value]:
+                words += [flag, _without_password(str(one))]
+    return shlex.join(words)
+
+
+def _changed(options: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(options):
+        value, default = getattr(options, field.name), field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        if value == default:
+            continue
+        if dataclasses.is_dataclass(value):
+            inner = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+            found |= {f"{field.name}.{k}": v for k, v in inner if v != getattr(default, k)}
+        else:
+            found[field.name] = value
+    return found
+
+
+def _without_password(text: str) -> str:
+    try:
+        return make_url(text).render_as_string(hide_password=True) if "://" in text else text
+    except ArgumentError:
+        return text

@@ -31,10 +31,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nasproxy.data import Dataset
 from nasproxy.errors import UserError, nearest
-from nasproxy.estimators import Estimator, make_estimator
+from nasproxy.estimators import Estimator, make_estimator, proxy_of
 from nasproxy.estimators.base import Candidate, Scores
 from nasproxy.estimators.training import TrainingEstimator
 from nasproxy.halving import make_pruner, make_rungs
+from nasproxy.note import annotate
 from nasproxy.progress import progress as progress_bar
 from nasproxy.proxy import ProxySet
 from nasproxy.runtime import hardware, pick_device, seeded, versions
@@ -172,6 +173,8 @@ def rank(
         else:
             scoring.score(_plan(space, shape, classes, trials, sampler, like, seed))
     _require_a_score(made)
+    proxy = proxy_of(by)
+    annotate(made, {} if proxy is None else {"proxy set": proxy.picture(data=data)})
     return made
 
 
@@ -560,7 +563,8 @@ class _Scoring:
     def _store(self, trial: Trial, k: int, outcome: Outcome) -> None:
         """Keep one seed of several; the score comes last: it says that all is there."""
         if self.seeds > 1 and not isinstance(outcome, str):
-            for name in sorted(outcome, key=lambda name: name == "score"):
+            names = (name for name in outcome if "@" not in name)
+            for name in sorted(names, key=lambda name: name == "score"):
                 trial.set_user_attr(f"{name}_seed{k}", float(outcome[name]))
 
     def _tell(self, trial: Trial, outcomes: list[Outcome], rung: int | None = None) -> bool:
@@ -575,7 +579,10 @@ class _Scoring:
         before = trial.user_attrs.get("seconds", 0.0) if self.rungs else 0.0
         for name in sorted(set.intersection(*(set(outcome) for outcome in good)) - {"score"}):
             mean = sum(outcome[name] for outcome in good) / len(good)
-            if math.isfinite(mean):
+            _, curve, epoch = name.partition("@")
+            if curve and not self.rungs:
+                trial.report(mean, int(epoch))
+            elif math.isfinite(mean) and not curve:
                 trial.set_user_attr(name, mean + before if name == "seconds" else mean)
         score = sum(outcome["score"] for outcome in good) / len(good)
         if len(good) > 1:

@@ -22,6 +22,7 @@ READINGS = {  # what a training may be scored by, in words
     "mean_loss": "-mean training loss",
     "fit_loss": "-loss on the training images as they are",
 }
+_MARKS = 10  # points of a learning curve
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,7 @@ class Training:
         loss: mean loss of the last of them, in nats.
         mean_loss: mean loss of all updates so far, in nats: low where a network learns fast
             (training speed estimation, Ru et al., NeurIPS 2021, arXiv 2006.04492).
+        curve: `loss` by epoch, after each tenth of the epochs of this process.
     """
 
     def __init__(
@@ -158,6 +160,7 @@ class Training:
     ) -> None:
         self.network = make_fast(network, recipe.precision)
         self.epoch, self.loss, self.mean_loss = 0, math.nan, math.nan
+        self.curve: dict[int, float] = {}
         self._summed = 0.0  # losses of all updates
         self._images, self._recipe, self._normalisation = images, recipe, normalisation
         self._generator = torch.Generator().manual_seed(seed)
@@ -165,6 +168,7 @@ class Training:
         self._per_epoch = recipe.batches(len(images))
         self._steps = recipe.steps or recipe.epochs * self._per_epoch
         self.epochs = recipe.passes(len(images))
+        self._marks = {-(-self.epochs * k // _MARKS) for k in range(1, _MARKS + 1)}
         self._optimizer = torch.optim.SGD(
             network.parameters(),
             recipe.lr,
@@ -208,6 +212,8 @@ class Training:
         if not math.isfinite(self.loss):
             raise BrokenArchitecture(f"training diverged: the loss became {self.loss}")
         self.epoch += 1
+        if self.epoch in self._marks:
+            self.curve[self.epoch] = self.loss
 
     def state(self) -> dict[str, Tensor]:
         """All that the rest of the training depends on, torch's own generators included."""

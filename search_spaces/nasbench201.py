@@ -70,6 +70,42 @@ def canonical(params: dict[str, Any]) -> str:
     return texts[-1]
 
 
+_STYLE = {  # of an edge: colour, width, how its operation is written
+    "skip_connect": ("#808080", 1.5, "skip"),
+    "nor_conv_1x1": ("#56B4E9", 3, "conv 1x1"),
+    "nor_conv_3x3": ("#0072B2", 5, "conv 3x3"),
+    "avg_pool_3x3": ("#D55E00", 3, "pool 3x3"),
+}
+# of each edge, Op0 to Op5: its path between nodes at x = 30, 150, 270, 390, and its label's place
+_PATHS = (
+    ("M42 120 H138", (90, 112)),
+    ("M38 110 C90 50 210 50 262 110", (150, 56)),
+    ("M162 120 H258", (210, 112)),
+    ("M34 108 C90 -25 330 -25 386 108", (210, 0)),
+    ("M158 130 C210 190 330 190 382 130", (270, 190)),
+    ("M282 120 H378", (330, 112)),
+)
+
+
+def draw(params: dict[str, Any]) -> str:
+    """The cell as an SVG: nodes from left to right, a line an operation, ``none`` left out."""
+    parts = []
+    for i, (path, (x, y)) in enumerate(_PATHS):
+        if params[f"Op{i}"] == "none":
+            continue
+        colour, width, name = _STYLE[params[f"Op{i}"]]
+        parts.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{width}"/>')
+        parts.append(f'<text x="{x}" y="{y}" text-anchor="middle">{name}</text>')
+    for number, name in enumerate(("in", "1", "2", "out")):
+        x = 30 + 120 * number
+        parts.append(f'<circle cx="{x}" cy="120" r="12" fill="none" stroke="currentColor"/>')
+        parts.append(f'<text x="{x}" y="124" text-anchor="middle">{name}</text>')
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 -14 420 214" role="img" '
+        'font-family="sans-serif" font-size="11" fill="currentColor">' + "".join(parts) + "</svg>"
+    )
+
+
 class Network(nn.Module):
     """Stem, `cells` (residual blocks among them) and a linear layer."""
 

@@ -1,4 +1,5 @@
 import json
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from optuna.trial import TrialState, create_trial
 from scipy import stats
 
 from nasproxy import Reading, Report, UserError, correlate
+from nasproxy.words import advice, findings
 
 N = 60
 
@@ -142,7 +144,8 @@ def test_files(report: Report, tmp_path: Path) -> None:
         with Image.open(tmp_path / name) as picture:
             assert min(picture.size) > 100
     assert {p.name for p in tmp_path.iterdir()} == {
-        *("report.json", "report.md", "spearman.png", "scores.png")
+        *("report.json", "report.md", "report.html"),
+        *("spearman.png", "scores.png", "cost.png", "regret.png"),  # "number" has no few options
     }
 
 
@@ -309,3 +312,52 @@ def test_a_combination_is_of_different_rankings(values, names: list[str]) -> Non
     truth, good, _ = (dict(enumerate(v.tolist())) for v in values)
     with pytest.raises(UserError, match="different rankings to combine"):
         correlate(make_study("truth", truth), [make_study("good", good)], combine=[names])
+
+
+class _Links(HTMLParser):
+    """What a page would load from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [
+            value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")
+        ]
+
+
+def test_the_page_needs_nothing_else_and_trusts_no_name(values, tmp_path: Path) -> None:
+    truth, good, _ = (dict(enumerate(v.tolist())) for v in values)
+    evil = "<script>alert(1)</script>"
+    report = correlate(make_study("truth", truth), [make_study(evil, good)])
+    report.write(tmp_path, None, {"a <set>": b"\x89PNG"}, "nasproxy correlate --truth '<b>'")
+    page = (tmp_path / "report.html").read_text()
+    links = _Links()
+    links.feed(page)
+    assert links.found and all(link.startswith("data:") for link in links.found)
+    assert evil not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "nasproxy correlate --truth &#39;&lt;b&gt;&#39;" in page
+
+
+def test_advice_names_the_cheapest_that_is_as_good(values) -> None:
+    truth, good, noise = (dict(enumerate(v.tolist())) for v in values)
+    same = {k: v + 1e-3 * noise[k] for k, v in good.items()}
+    report = correlate(
+        make_study("truth", truth),
+        [make_study("dear", good, seconds=9.0), make_study("cheap", same, seconds=0.1)],
+    )
+    said = " ".join(advice(report))
+    assert "cheap" in said and "can't be told apart" in said
+    nothing = correlate(make_study("truth", truth), [make_study("noise", noise)])
+    assert "None of these rankings is shown to agree" in advice(nothing)[0]
+
+
+def test_many_rankings_are_told_apart_in_a_sentence_each(values) -> None:
+    truth, good, noise = (dict(enumerate(v.tolist())) for v in values)
+    studies = [make_study(f"good{i}", good) for i in range(3)] + [make_study("noise", noise)]
+    lines = findings(correlate(make_study("truth", truth), studies))
+    assert len(lines) == 3  # the noise beats nothing and is level with nothing
+    assert lines[0].startswith("good0 (0.9") and "ranks better than noise" in lines[0]
+    assert "can't be told from good1 and good2" in lines[0]

@@ -77,6 +77,16 @@ def make_estimator(
     return _trained(label, data, proxy, _override(recipe or PROXY_RECIPE, options), where)
 
 
+def proxy_of(by: "str | ProxySet | Estimator") -> ProxySet | None:
+    """The proxy set that `make_estimator` trains on for the same `by`; None if it is another."""
+    if isinstance(by, ProxySet):
+        return by
+    if not isinstance(by, str | Path) or split_table(str(by)):
+        return None
+    name = parse_spec(str(by))[0]
+    return ProxySet.load(name) if name.endswith(".safetensors") else None
+
+
 def proxy_name(proxy: ProxySet) -> str:
     """Short name of a proxy set, such as ``dm-10`` for ten images a class."""
     classes = len(proxy.metadata["class_names"])

@@ -6,7 +6,8 @@ from typing import Protocol
 
 from torch import nn
 
-Scores = dict[str, float]  # "score", higher is better, and whatever else is worth recording
+# "score", higher is better, and whatever else is worth recording; "loss@3" is a learning curve's
+Scores = dict[str, float]
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ class TrainingEstimator:
         return self.checkpoints / f"{name}.safetensors"
 
     def __call__(self, candidate: Candidate, seed: int) -> Scores:
-        """All of `READINGS` (losses in nats), size, latency in ms an image, seconds, epochs."""
+        """All of `READINGS` (losses in nats), size, latency in ms an image, seconds, curve."""
         start = time.perf_counter()
         training = self.fit(candidate, seed)
         network = training.network
@@ -145,4 +145,6 @@ class TrainingEstimator:
             "latency": 1000 * (validated - trained) / len(self.validation),
             "seconds": end - start,
             "epochs": float(training.epoch),
+            "images": float(len(self.images)),
+            **{f"train_loss@{epoch}": loss for epoch, loss in training.curve.items()},
         }

@@ -1,0 +1,101 @@
+"""A study in words: the Markdown note that optuna-dashboard shows with it."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from nasproxy.dashboard import keep_note, keep_picture, note_of, picture_addresses
+
+_BESIDE = "## Beside the truth"
+_MADE_WITH = "## Made with"
+_WRONG = ("broken", "invalid", "missing")  # attributes of trials that say why there is no score
+_REASONS = 5  # shown of each
+
+
+def annotate(
+    study: optuna.Study,
+    pictures: Mapping[str, bytes] | None = None,
+    beside_the_truth: str | None = None,
+) -> None:
+    """Write a study's note anew; one in memory has no dashboard, and is left alone.
+
+    Args:
+        study: of our making.
+        pictures: PNGs to show with it, by name, in the place of those of the same name.
+        beside_the_truth: what a report says of it, in Markdown; None leaves what is there.
+
+    Raises:
+        UserError: the pictures' folder can't be written to.
+    """
+    if isinstance(study._storage, InMemoryStorage):
+        return
+    for name, png in (pictures or {}).items():
+        keep_picture(study, name, png)
+    if beside_the_truth is None:
+        beside_the_truth = note_of(study).partition(_BESIDE)[2].partition(_MADE_WITH)[0].strip()
+    keep_note(study, describe_study(study, picture_addresses(study), beside_the_truth))
+
+
+def describe_study(
+    study: optuna.Study, pictures: Mapping[str, str], beside_the_truth: str = ""
+) -> str:
+    """What was ranked, on what and how, what could not be scored, and what it was made with.
+
+    Args:
+        study: of our making.
+        pictures: addresses by caption.
+        beside_the_truth: what a report says of it, in Markdown.
+    """
+    attributes, trials = study.user_attrs, study.get_trials(deepcopy=False)
+    lines = [f"# {study.study_name}", "", _what(attributes, trials, study), ""]
+    for caption, address in pictures.items():
+        lines += [f"{caption}:", "", f"![{caption}]({address})", ""]
+    if any(trial.intermediate_values for trial in trials):
+        lines += [
+            "Intermediate values are the scores at the pruner's rungs."
+            if attributes.get("pruner", "none") != "none"
+            else "Intermediate values are the training loss, after each tenth of the epochs.",
+            "",
+        ]
+    for kind in _WRONG:
+        lines += _reasons(kind, [t for t in trials if kind in t.user_attrs])
+    if beside_the_truth:
+        lines += [_BESIDE, "", beside_the_truth, ""]
+    lines += [_MADE_WITH, "", "| | |", "|---|---|"]
+    lines += [f"| {key} | {_cell(value)} |" for key, value in attributes.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _what(attributes: Mapping[str, Any], trials: list[FrozenTrial], study: optuna.Study) -> str:
+    done = Counter(t.user_attrs.get("drawn") for t in trials if t.state is TrialState.COMPLETE)
+    how = {"uniform": "drawn uniformly", "all": "the whole space"}
+    drawn = ", ".join(f"{n} {how.get(str(d), f'by {d}')}" for d, n in done.most_common()) or "none"
+    data = f" on {attributes['dataset']}" if "dataset" in attributes else ""
+    seeds = int(attributes.get("seeds", 1))
+    metric = (study.metric_names or ["score"])[0]
+    return (
+        f"Architectures of **{attributes.get('space', '?')}** ranked by "
+        f"**{attributes.get('estimator', '?')}**{data}. Scored: {drawn}. The score is "
+        f"{metric}{f', the mean of {seeds} trainings' if seeds > 1 else ''}; higher is better."
+    )
+
+
+def _reasons(kind: str, trials: list[FrozenTrial]) -> list[str]:
+    if not trials:
+        return []
+    counted = Counter(str(t.user_attrs[kind]) for t in trials)
+    lines = [f"## {len(trials)} {kind}", ""]
+    lines += [f"- {n} x {_cell(why)}" for why, n in counted.most_common(_REASONS)]
+    if len(counted) > _REASONS:
+        lines.append(f"- and {len(counted) - _REASONS} other reasons")
+    return [*lines, ""]
+
+
+def _cell(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return " ".join(text.split()).replace("|", "\\|")
