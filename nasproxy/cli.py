@@ -1,12 +1,13 @@
 """The command line: one short handler a command, each calling the Python function of its name."""
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,13 +15,14 @@ from typing import Any
 
 import jsonargparse
 import optuna
+import sqlalchemy
 
 from nasproxy.calibration import calibrate
 from nasproxy.comparison import Comparable, Reading, scores_among
 from nasproxy.condense import METHODS, condense
 from nasproxy.condense.kept import kept_beside
 from nasproxy.data import DATASETS, DEFAULT_ROOT, load_dataset
-from nasproxy.errors import UserError, reason
+from nasproxy.errors import UserError, one_line, reason
 from nasproxy.estimators import ESTIMATORS
 from nasproxy.estimators.table import read_table, split_table
 from nasproxy.evaluate import evaluate
@@ -30,7 +32,7 @@ from nasproxy.proxy import ProxySet
 from nasproxy.report import correlate
 from nasproxy.run import RunOptions, run
 from nasproxy.spaces import copy_space, load_space, space_names
-from nasproxy.storage import DEFAULT_STORAGE, load_study, open_storage
+from nasproxy.storage import DEFAULT_STORAGE, load_study, open_storage, storage_failure
 from nasproxy.study import rank, scored
 from nasproxy.train import PROXY_RECIPE, Recipe
 
@@ -494,19 +496,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         values = dict(vars(chosen[chosen.command]))
         values.pop("config", None)
         as_json = values.pop("json")
+        for name, value in values.items():
+            if isinstance(value, str) and "\0" in value:
+                raise UserError(f"expected {name} without NUL, got {value!r}")
         command = COMMANDS[chosen.command]
-        answer = command.handler(command.options(**values))
-        print(json.dumps(answer.document, allow_nan=False) if as_json else answer.text)
+        with _stdout_for_the_answer():
+            answer = command.handler(command.options(**values))
+        text = json.dumps(answer.document, allow_nan=False) if as_json else answer.text
+        print(text.encode(errors="backslashreplace").decode())
         return 0
     except (UserError, argparse.ArgumentError, jsonargparse.ArgumentError) as error:
-        print(f"nasproxy: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return EXIT_ERROR
+        return _refuse(str(error))
     except KeyboardInterrupt:
         print("nasproxy: interrupted; the same command goes on from here", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # whoever read our output has gone
         sys.stderr.close()
         return EXIT_ERROR
+    except OSError as error:
+        return _refuse(f"{error.filename or 'the system'}: {error.strerror or error}")
+    except MemoryError as error:
+        return _refuse(f"there is not enough memory: {error}")
+    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+        return _refuse(storage_failure(error))
     except Exception as error:
         if os.environ.get("NASPROXY_TRACEBACK"):
             raise
@@ -516,6 +528,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return EXIT_INTERNAL
+
+
+def _refuse(why: str) -> int:
+    """Say in one line, and no endless one, what is wrong with the input."""
+    print(f"nasproxy: error: {one_line(why)[:2000]}", file=sys.stderr)
+    return EXIT_ERROR
+
+
+@contextlib.contextmanager
+def _stdout_for_the_answer() -> Iterator[None]:
+    """Send what somebody's network prints to stderr, from worker processes too."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _spell(arguments: Sequence[str]) -> list[str]:

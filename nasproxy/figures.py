@@ -1,5 +1,8 @@
 """Figures of a report, as PNGs: readable on paper and by the colour-blind."""
 
+import contextlib
+import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +13,16 @@ if TYPE_CHECKING:
     from nasproxy.report import Report
 
 _BLUE, _GREY, _ORANGE = "#0072B2", "#666666", "#D55E00"  # Okabe and Ito
+
+
+@contextlib.contextmanager
+def plain_text() -> Iterator[None]:
+    """Draw names as they are: a dollar begins no formula, and a character may lack a glyph."""
+    import matplotlib
+
+    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 def draw_spearman(report: "Report") -> "Figure":

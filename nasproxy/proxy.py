@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from nasproxy.data import Dataset, ImageSet, Normalisation
 from nasproxy.errors import UserError
-from nasproxy.files import write_atomically, write_json
+from nasproxy.files import read_described, write_atomically, write_json
 
 FORMAT_VERSION = 1
+_KINDS = {
+    **dict.fromkeys(("method", "dataset", "dataset_digest"), str),
+    **dict.fromkeys(("options", "versions"), dict),
+    "seed": int,
+}
 _REQUIRED = ("format", "method", "dataset", "dataset_digest", "mean", "std", "class_names")
 
 
@@ -79,6 +83,12 @@ class ProxySet:
                 f"(digest {self.metadata['dataset_digest']}), not from {data.name} "
                 f"(digest {data.digest}); condense {data.name} first"
             )
+        classes, shape = self.metadata["class_names"], tuple(self.images.shape[1:])
+        if (len(classes), shape) != (data.num_classes, data.input_shape):
+            raise UserError(
+                f"the proxy set has {len(classes)} classes and images {shape}, "
+                f"{data.name} has {data.num_classes} classes and images {data.input_shape}"
+            )
 
     def save(self, path: str | Path) -> None:
         """Write a ``.safetensors`` file, and what it cost in a ``.json`` file beside it.
@@ -102,12 +112,7 @@ class ProxySet:
         path = Path(path)
         if not path.is_file():
             raise UserError(f"no such proxy file: {path}")
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = json.loads((file.metadata() or {}).get("nasproxy", "null"))
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError) as error:
-            raise UserError(f"{path}: not a readable .safetensors file ({error})") from None
+        metadata, tensors = read_described(path)
         if not isinstance(metadata, dict) or tensors.keys() != {"images", "labels"}:
             raise UserError(f"{path}: not a proxy set; make one with `nasproxy condense`")
         try:
@@ -120,32 +125,36 @@ class ProxySet:
         """Write a PNG: a row a class, up to `per_class` images each, named by class."""
         from matplotlib.figure import Figure
 
+        from nasproxy.figures import plain_text
+
         names = self.metadata["class_names"][:100]  # more rows make no picture
         hard = self.labels if self.labels.ndim == 1 else self.labels.argmax(1)
         pixels = self.normalisation.pixels(self.images).permute(0, 2, 3, 1).numpy()
         columns = min(per_class, int(torch.bincount(hard).max()))
-        figure = Figure(figsize=(1.5 + 0.62 * columns, 0.65 * len(names)), dpi=110)
-        axes = figure.subplots(len(names), columns, squeeze=False)
-        for row, name in enumerate(names):
-            index = (hard == row).nonzero()[:columns, 0].tolist()
-            for column in range(columns):
-                axis = axes[row, column]
-                axis.set_axis_off()
-                if column < len(index):
-                    axis.imshow(pixels[index[column]].squeeze(), cmap="gray", vmin=0, vmax=255)
-            axes[row, 0].text(
-                -0.15, 0.5, name, transform=axes[row, 0].transAxes, ha="right", va="center"
-            )
-        figure.tight_layout(pad=0.3, h_pad=0.15, w_pad=0.15)
-        write_atomically(Path(path), lambda temporary: figure.savefig(temporary, format="png"))
+        with plain_text():
+            figure = Figure(figsize=(1.5 + 0.62 * columns, 0.65 * len(names)), dpi=110)
+            axes = figure.subplots(len(names), columns, squeeze=False)
+            for row, name in enumerate(names):
+                index = (hard == row).nonzero()[:columns, 0].tolist()
+                for column in range(columns):
+                    axis = axes[row, column]
+                    axis.set_axis_off()
+                    if column < len(index):
+                        axis.imshow(pixels[index[column]].squeeze(), cmap="gray", vmin=0, vmax=255)
+                axes[row, 0].text(
+                    -0.15, 0.5, name[:30], transform=axes[row, 0].transAxes, ha="right", va="center"
+                )
+            figure.tight_layout(pad=0.3, h_pad=0.15, w_pad=0.15)
+            write_atomically(Path(path), lambda temporary: figure.savefig(temporary, format="png"))
 
 
 def _cost(path: Path, digest: str) -> float | None:
     """Seconds from the file beside a set, if it is there and speaks of this very set."""
     try:
         cost = json.loads(path.read_text(encoding="utf-8"))
-        return float(cost["seconds"]) if cost["digest"] == digest else None
-    except (OSError, ValueError, TypeError, KeyError):
+        seconds = float(cost["seconds"])
+        return seconds if cost["digest"] == digest and 0 <= seconds < math.inf else None
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
 
 
@@ -158,7 +167,10 @@ def _check(images: Tensor, labels: Tensor, metadata: dict[str, Any]) -> None:
             f"expected proxy format {FORMAT_VERSION}, got {metadata['format']!r}; "
             "condense again with this version of nasproxy"
         )
-    if images.dtype != torch.float32 or images.ndim != 4 or not len(images):
+    for key, kind in _KINDS.items():
+        if not isinstance(metadata.get(key, kind()), kind):
+            raise UserError(f"expected {kind.__name__} as {key}, got {metadata[key]!r}")
+    if images.dtype != torch.float32 or images.ndim != 4 or not images.numel():
         raise UserError(
             f"expected float32 images (N, C, H, W), got {images.dtype} {tuple(images.shape)}"
         )
@@ -169,14 +181,20 @@ def _check(images: Tensor, labels: Tensor, metadata: dict[str, Any]) -> None:
         if (
             not isinstance(values, list)
             or len(values) != images.shape[1]
-            or not all(isinstance(v, int | float) and math.isfinite(v) for v in values)
+            or not all(type(v) in (int, float) and abs(v) < 1e30 for v in values)
         ):
             raise UserError(f"expected {images.shape[1]} numbers as {key}, got {values!r}")
+    if min(metadata["std"]) <= 0:
+        raise UserError(f"expected std above 0, got {metadata['std']}")
     _check_labels(labels, len(images), metadata["class_names"])
 
 
 def _check_labels(labels: Tensor, count: int, class_names: Any) -> None:
-    if not isinstance(class_names, list) or len(class_names) < 2:
+    if (
+        not isinstance(class_names, list)
+        or len(class_names) < 2
+        or not all(isinstance(name, str) for name in class_names)
+    ):
         raise UserError(f"expected a list of class names, got {class_names!r}")
     classes = len(class_names)
     if labels.dtype == torch.int64 and labels.shape == (count,):

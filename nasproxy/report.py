@@ -9,6 +9,7 @@ from nasproxy.comparison import Comparable, Join, Ranking, finite, make_source, 
 from nasproxy.correlation import resample_count
 from nasproxy.errors import UserError
 from nasproxy.files import write_atomically, write_json, write_text
+from nasproxy.runtime import check_seed
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,16 @@ class Report:
 
     def write(self, folder: str | Path, extra: dict[str, Any] | None = None) -> None:
         """Write ``report.json``, ``report.md`` and its PNG figures."""
-        from nasproxy.figures import draw_scatter, draw_spearman
+        from nasproxy.figures import draw_scatter, draw_spearman, plain_text
 
         folder = Path(folder)
         figures = {"spearman.png": draw_spearman, "scores.png": draw_scatter}
         for name, draw in figures.items():
-            figure = draw(self)
-            write_atomically(
-                folder / name, lambda temporary: figure.savefig(temporary, format="png")
-            )
+            with plain_text():
+                figure = draw(self)
+                write_atomically(
+                    folder / name, lambda temporary: figure.savefig(temporary, format="png")
+                )
         write_json(folder / "report.json", {**self.to_dict(), **(extra or {})})
         write_text(folder / "report.md", self.to_markdown(list(figures)))
 
@@ -105,6 +107,7 @@ def correlate(
         UserError: fewer than three architectures are in common, or the studies are of different
             data or spaces.
     """
+    check_seed(seed)
     if not rankings:
         raise UserError("correlate needs one ranking or more beside the truth")
     source, *others = (make_source(given) for given in (truth, *rankings))

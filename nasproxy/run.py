@@ -82,8 +82,7 @@ class RunOptions:
         for name, least in (("trials", 3), ("search", 0), ("confirm", 1), ("seeds", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"expected {name} of {least} or more, got {getattr(self, name)}")
-        if self.jobs is not None and self.jobs < 1:
-            raise UserError(f"expected jobs of 1 or more, got {self.jobs}")
+        Workers(self.jobs, self.device, self.trial_timeout)  # refuses what it can't do
         method_options(self.method, ipc=self.ipc, steps=self.steps, seed=self.seed)
 
     @property

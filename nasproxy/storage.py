@@ -36,6 +36,9 @@ def open_storage(url: str | None, must_exist: bool = False) -> optuna.storages.B
         storage = optuna.storages.RDBStorage(
             url, engine_kwargs={"connect_args": {"timeout": _BUSY_SECONDS}} if sqlite else {}
         )
+        sqlalchemy.event.listen(
+            storage.engine, "handle_error", lambda context: _name(context, shown)
+        )
         if sqlite:
             sqlalchemy.event.listen(storage.engine, "connect", _relax_sync)
             storage.engine.dispose()  # connections made before the listener would not relax
@@ -51,9 +54,13 @@ def _prepare_sqlite(database: str | None, shown: str, must_exist: bool) -> None:
     if not database:
         raise UserError(f"expected a file in the storage URL, got {shown}")
     path = Path(database)
+    if database == ":memory:" or (path.exists() and not path.is_file()):
+        raise UserError(f"expected a file in the storage URL, got {shown}")
     if must_exist and not path.is_file():
         raise UserError(f"no such storage: {shown}")
     try:
+        if path.is_file():
+            _require_ours(path, shown, must_exist)
         if not must_exist:
             path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, timeout=_BUSY_SECONDS)
@@ -64,6 +71,31 @@ def _prepare_sqlite(database: str | None, shown: str, must_exist: bool) -> None:
             connection.close()
     except (OSError, sqlite3.Error) as error:
         raise UserError(f"cannot open the storage {shown}: {error}") from None
+
+
+def _require_ours(path: Path, shown: str, must_exist: bool) -> None:
+    """Look at a file without changing it: an empty one may become a storage."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    finally:
+        connection.close()
+    if not {"studies", "trials", "version_info"} <= tables and (tables or must_exist):
+        raise UserError(f"{shown} is not a storage of Optuna's")
+
+
+def _name(context: Any, shown: str) -> None:
+    """Note on an error which storage it is of."""
+    if context.sqlalchemy_exception is not None:
+        context.sqlalchemy_exception.add_note(shown)
+
+
+def storage_failure(error: BaseException) -> str:
+    """In words, what a storage that was opened failed with later."""
+    while error.__cause__ is not None and not isinstance(error, sqlalchemy.exc.SQLAlchemyError):
+        error = error.__cause__
+    which = " ".join(getattr(error, "__notes__", []))
+    return f"the storage {which} failed: {reason(getattr(error, 'orig', None) or error)}"
 
 
 def _relax_sync(connection: Any, record: Any) -> None:

@@ -22,7 +22,7 @@ import torch
 
 from nasproxy.errors import UserError, reason
 from nasproxy.estimators.base import Candidate, Estimator, Scores
-from nasproxy.runtime import cores, keep_memory, pick_device, threads
+from nasproxy.runtime import contained, cores, keep_memory, pick_device, threads
 
 _GRACE = 5.0  # seconds that code has to end after its time is up
 Outcome = Scores | str  # scores, or why there are none
@@ -46,8 +46,8 @@ class Workers:
     ) -> None:
         if timeout is not None and not 0 < timeout < threading.TIMEOUT_MAX:
             raise UserError(f"expected a timeout above 0 seconds, got {timeout}")
-        if jobs is not None and jobs < 1:
-            raise UserError(f"expected jobs of 1 or more, got {jobs}")
+        if jobs is not None and not 1 <= jobs <= 8 * max(cores(), 8):
+            raise UserError(f"expected jobs from 1 to {8 * max(cores(), 8)}, got {jobs}")
         self.jobs = jobs or (1 if pick_device(device).type == "cuda" else cores())
         self.timeout = timeout
         self._pool: Any = None
@@ -158,8 +158,9 @@ def _score_published(
 def score(estimator: Estimator, candidate: Candidate, seed: int) -> Outcome:
     """Whatever a user's network does wrong is a reason to record, not the end of the study."""
     try:
-        return estimator(candidate, seed)
-    except Exception as error:
+        with contained():
+            return estimator(candidate, seed)
+    except (Exception, SystemExit) as error:
         return reason(error)
 
 
