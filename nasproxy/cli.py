@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -16,10 +17,11 @@ from typing import Any
 import jsonargparse
 import optuna
 import sqlalchemy
+import yaml
 
 from nasproxy.calibration import calibrate
 from nasproxy.comparison import Comparable, Reading, scores_among
-from nasproxy.condense import METHODS, condense
+from nasproxy.condense import METHODS, condense, method_options
 from nasproxy.condense.kept import kept_beside
 from nasproxy.data import DATASETS, DEFAULT_ROOT, load_dataset
 from nasproxy.errors import UserError, one_line, reason
@@ -88,11 +90,13 @@ class CondenseCommand:
 
 
 def condense_command(options: CondenseCommand) -> "Answer":
-    path = _proxy_path(options.out)
     common = ("data", "method", "out", "device", "root", "quiet")
     of_method = {k: v for k, v in dataclasses.asdict(options).items() if k not in common}
+    method_options(options.method, **of_method)
+    data = load_dataset(options.data, options.root)
+    path = _proxy_path(options.out)
     proxy = condense(
-        load_dataset(options.data, options.root),
+        data,
         options.method,
         device=options.device,
         progress=not options.quiet,
@@ -141,9 +145,8 @@ class ImportCommand:
 
 
 def import_command(options: ImportCommand) -> "Answer":
-    path = _proxy_path(options.out)
     proxy = import_proxy(options.path, load_dataset(options.data, options.root), options.index)
-    return _saved(proxy, path)
+    return _saved(proxy, _proxy_path(options.out))
 
 
 @dataclass(frozen=True)
@@ -490,9 +493,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        parser = make_parser()
-        given = _spell(sys.argv[1:] if arguments is None else arguments)
-        chosen = parser.instantiate(parser.parse_args(given))
+        chosen = _parse(_spell(sys.argv[1:] if arguments is None else arguments))
         values = dict(vars(chosen[chosen.command]))
         values.pop("config", None)
         as_json = values.pop("json")
@@ -505,7 +506,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = json.dumps(answer.document, allow_nan=False) if as_json else answer.text
         print(text.encode(errors="backslashreplace").decode())
         return 0
-    except (UserError, argparse.ArgumentError, jsonargparse.ArgumentError) as error:
+    except UserError as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
         print("nasproxy: interrupted; the same command goes on from here", file=sys.stderr)
@@ -528,6 +529,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return EXIT_INTERNAL
+
+
+def _parse(given: Sequence[str]) -> Any:
+    """The options of a command.
+
+    Raises:
+        UserError: they are not what was expected, in whatever way.
+    """
+    words = [part for word in given for part in word.split("=", 1)]
+    configs = [path for option, path in itertools.pairwise(words) if option == "--config"]
+    for path in configs:
+        if Path(path).is_file():
+            _check_config(path)
+    parser = make_parser()
+    try:
+        return parser.instantiate(parser.parse_args(list(given)))
+    except Exception as error:
+        known = (UserError, argparse.ArgumentError, jsonargparse.ArgumentError)
+        said = str(error) if isinstance(error, known) else reason(error)
+        raise UserError(": ".join([*configs, said])) from error
+
+
+def _check_config(path: str) -> None:
+    """Refuse what no config needs and its reader may choke on: aliases and deep nesting."""
+    depth = 0
+    try:
+        for event in yaml.parse(Path(path).read_text("utf-8-sig"), yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise UserError(f"{path}: expected every value written out, got *{event.anchor}")
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > 9:
+                raise UserError(f"{path}: expected options, got lists in lists")
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a YAML file in UTF-8 ({error})") from None
 
 
 def _refuse(why: str) -> int:

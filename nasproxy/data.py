@@ -243,7 +243,7 @@ def _to_image_set(
         raise UserError(f"{name}: expected 1 or 3 channels last, got {part} shape {shape}")
     if min(shape[1:3], default=0) < 4:
         raise UserError(f"{name}: expected images of 4x4 pixels or more, got {shape}")
-    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (len(images),):
+    if labels.dtype.kind not in "iu" or labels.shape != (len(images),):
         raise UserError(
             f"{name}: expected {len(images)} integer {part} labels, one an image, "
             f"got {labels.dtype} {labels.shape}"
@@ -520,7 +520,7 @@ def _torchvision(class_name: str, by_split: bool = False) -> Callable[[str], _Ra
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(
-                f"{class_name} is not in {folder} and could not be downloaded ({reason}); "
+                f"{class_name} could not be read from {folder} nor downloaded ({reason}); "
                 "put its files there, or give --root"
             ) from None
         names = getattr(parts[0], "classes", None)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nasproxy.data import Dataset, ImageSet, Normalisation
-from nasproxy.errors import UserError
+from nasproxy.errors import UserError, one_line
 from nasproxy.files import read_described, write_atomically, write_json
 
 FORMAT_VERSION = 1
@@ -142,7 +142,12 @@ class ProxySet:
                     if column < len(index):
                         axis.imshow(pixels[index[column]].squeeze(), cmap="gray", vmin=0, vmax=255)
                 axes[row, 0].text(
-                    -0.15, 0.5, name[:30], transform=axes[row, 0].transAxes, ha="right", va="center"
+                    -0.15,
+                    0.5,
+                    one_line(name)[:30],
+                    transform=axes[row, 0].transAxes,
+                    ha="right",
+                    va="center",
                 )
             figure.tight_layout(pad=0.3, h_pad=0.15, w_pad=0.15)
             write_atomically(Path(path), lambda temporary: figure.savefig(temporary, format="png"))

@@ -20,12 +20,12 @@ from nasproxy.files import make_folder
 from nasproxy.network import describe_network, save_network
 from nasproxy.proxy import ProxySet
 from nasproxy.report import Report, correlate
-from nasproxy.runtime import threads
+from nasproxy.runtime import check_seed, pick_device, threads
 from nasproxy.spaces import Architecture, Space, load_space
 from nasproxy.storage import open_storage
 from nasproxy.study import architecture_of, rank, scored
 from nasproxy.train import FULL_RECIPE, PROXY_RECIPE, Recipe, evaluate_network
-from nasproxy.workers import Workers
+from nasproxy.workers import Workers, check_limits
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ class RunOptions:
         for name, least in (("trials", 3), ("search", 0), ("confirm", 1), ("seeds", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"expected {name} of {least} or more, got {getattr(self, name)}")
-        Workers(self.jobs, self.device, self.trial_timeout)  # refuses what it can't do
+        check_limits(self.jobs, self.trial_timeout)
+        check_seed(self.seed)
         method_options(self.method, ipc=self.ipc, steps=self.steps, seed=self.seed)
 
     @property
@@ -136,6 +137,7 @@ def run(options: RunOptions = RunOptions()) -> RunResult:
     """
     folder = options.folder
     say = _Narrator(quiet=options.quiet)
+    pick_device(options.device)
     data = load_dataset(options.data, options.root)
     space = replace(
         load_space(options.space), max_params=options.max_params, max_macs=options.max_flops

@@ -38,6 +38,8 @@ def pick_device(name: str = "auto") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError(f"not made for {device.type}")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):
         raise UserError(

@@ -250,6 +250,8 @@ class _ScriptedTrial(optuna.trial.FixedTrial):
         return self._chosen[name][0]
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        if not all(c is None or isinstance(c, bool | int | float | str) for c in choices):
+            raise UserError(f"{name}: expected choices of text, numbers or None, got {choices}")
         return self._take(name, CategoricalDistribution(choices))
 
     def suggest_int(

@@ -13,6 +13,10 @@ from sqlalchemy.engine import make_url
 from nasproxy.errors import UserError, nearest, reason
 
 DEFAULT_STORAGE = "sqlite:///nasproxy.db"
+_TABLES = {  # some of Optuna's, of all versions
+    *("studies", "study_user_attributes", "trials", "trial_user_attributes", "trial_params"),
+    *("trial_values", "version_info"),
+}
 _BUSY_SECONDS = 60  # how long to wait for another process's write
 
 
@@ -75,12 +79,14 @@ def _prepare_sqlite(database: str | None, shown: str, must_exist: bool) -> None:
 
 def _require_ours(path: Path, shown: str, must_exist: bool) -> None:
     """Look at a file without changing it: an empty one may become a storage."""
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    wal = path.with_name(f"{path.name}-wal")  # of a process that is at it, or was killed
+    how = "mode=rw" if wal.exists() else "mode=ro&immutable=1"
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)
     try:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     finally:
         connection.close()
-    if not {"studies", "trials", "version_info"} <= tables and (tables or must_exist):
+    if not tables >= _TABLES and (tables or must_exist):
         raise UserError(f"{shown} is not a storage of Optuna's")
 
 

@@ -161,6 +161,9 @@ def rank(
         "versions": versions(),
     }
     pool = workers or Workers(jobs, device, trial_timeout)
+    plan: list[Architecture] = []
+    if like is not None or sampler not in STEERED:  # before a storage is made for nothing
+        plan = _plan(space, shape, classes, trials, sampler, like, seed)
     opened = open_storage(storage) if isinstance(storage, str | None) else storage
     made = open_study(study, opened, identity, record, estimator.metric)
     if isinstance(pruner, BasePruner):
@@ -172,7 +175,7 @@ def rank(
         if like is None and sampler in STEERED:
             scoring.steer(sampler, trials)
         else:
-            scoring.score(_plan(space, shape, classes, trials, sampler, like, seed))
+            scoring.score(plan)
     _require_a_score(made)
     return made
 

@@ -28,6 +28,18 @@ _GRACE = 5.0  # seconds that code has to end after its time is up
 Outcome = Scores | str  # scores, or why there are none
 
 
+def check_limits(jobs: int | None, timeout: float | None) -> None:
+    """Refuse what no machine could do.
+
+    Raises:
+        UserError: so many processes that they would only wait for each other, or no time at all.
+    """
+    if timeout is not None and not 0 < timeout < threading.TIMEOUT_MAX:
+        raise UserError(f"expected a timeout above 0 seconds, got {timeout}")
+    if jobs is not None and not 1 <= jobs <= 8 * max(cores(), 8):
+        raise UserError(f"expected jobs from 1 to {8 * max(cores(), 8)}, got {jobs}")
+
+
 class Workers:
     """Scores (estimator, candidate, seed) in `jobs` processes of one thread each.
 
@@ -44,10 +56,7 @@ class Workers:
     def __init__(
         self, jobs: int | None = None, device: str = "auto", timeout: float | None = None
     ) -> None:
-        if timeout is not None and not 0 < timeout < threading.TIMEOUT_MAX:
-            raise UserError(f"expected a timeout above 0 seconds, got {timeout}")
-        if jobs is not None and not 1 <= jobs <= 8 * max(cores(), 8):
-            raise UserError(f"expected jobs from 1 to {8 * max(cores(), 8)}, got {jobs}")
+        check_limits(jobs, timeout)
         self.jobs = jobs or (1 if pick_device(device).type == "cuda" else cores())
         self.timeout = timeout
         self._pool: Any = None

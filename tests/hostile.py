@@ -32,6 +32,7 @@ from nasproxy.storage import open_storage
 
 from .conftest import TINY_SPACE, make_arrays
 
+EITHER = "EITHER"  # refused in one line, or taken; what counts is that it never fails otherwise
 PARAMS = {"width": 8, "kind": "plain"}  # of a network of the tiny space
 
 
@@ -479,7 +480,7 @@ def foreign() -> Iterator[Case]:
             save_file(tensors, folder / "f.safetensors")
             return ["import", folder / "f.safetensors", "--data", good.npz, "--json"]
 
-        fine = (lambda d: d["images"] == 6) if dtype is torch.bfloat16 else None
+        fine = (lambda d: d["images"] == 6) if dtype is not torch.bool else None
         yield Case(f"import: .safetensors of {dtype}", odd, "f.safetensors", fine)
 
     def pickled(folder: Path, good: Good) -> Sequence[Any]:
@@ -651,13 +652,11 @@ def zips() -> Iterator[Case]:
     def bomb(folder: Path, good: Good) -> Sequence[Any]:
         with zipfile.ZipFile(folder / "d.npz", "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("y_train.npy", npy(y))
-            with archive.open("x_train.npy", "w", force_zip64=True) as member:
-                member.write(npy_header((3 * 2**14, 256, 256)))
-                for _ in range(3 * 2**14 // 256):
-                    member.write(bytes(2**24))
+            archive.writestr("x_train.npy", npy_header((3 * 2**14, 256, 256)) + bytes(2**20))
+            archive.getinfo("x_train.npy").file_size = 3 * 2**30
         return condensed(folder / "d.npz")
 
-    yield Case("npz: 3 GiB of zeros in 3 MB", bomb, "d.npz")
+    yield Case("npz: 3 GiB in 1 kB", bomb, "unpacks to 3221225472 bytes")
 
     def odd_names(folder: Path, good: Good) -> Sequence[Any]:
         with zipfile.ZipFile(folder / "d.npz", "w") as archive:
@@ -1036,7 +1035,7 @@ def torchvision_files() -> Iterator[Case]:
                 (raw / file).write_bytes(content)
             return condensed("mnist", "--root", folder)
 
-        yield Case(f"mnist: {name}", spoilt, "mnist" if name == "labels beyond" else "MNIST")
+        yield Case(f"mnist: {name}", spoilt, "mnist")
     for name, content in {
         "pickle that runs code": b"cos\nsystem\n(S'touch owned'\ntR.",
         "batch cut": b"\x80\x04\x95",
@@ -1079,7 +1078,7 @@ def tables() -> Iterator[Case]:
         ("in UTF-16", sound.encode("utf-16"), "UTF-8"),
         ("in latin-1", sound.replace("a0", "é").encode("latin-1"), "UTF-8"),
         ("NUL in a field", sound.replace("a3", "a\0").encode(), "NUL"),
-        ("no such column", sound.replace("acc", "accuracy").encode(), "did you mean 'accuracy'"),
+        ("no such column", sound.replace("acc", "accs").encode(), "did you mean 'accs'"),
         ("no architectures", sound.replace("arch", "name").encode(), "arch or architecture"),
         ("the column twice", sound.replace("other", "acc").encode(), "'acc' twice"),
         ("the architecture twice", (sound + "a3,1,1\n").encode(), "a3 twice"),
@@ -1096,7 +1095,7 @@ def tables() -> Iterator[Case]:
         ("gzip cut at the header", packed[:5], "t.csv"),
         ("gzip with spoilt data", packed[:20] + b"\xff" * 20 + packed[40:], "t.csv"),
         ("gzip with a wrong checksum", packed[:-8] + bytes(8), "t.csv"),
-        ("gzip of 400 MB of zeros", gzip.compress(bytes(400 * 2**20), 1), "t.csv"),
+        ("gzip of 300 MB of zeros", gzip.compress(bytes(2**20)) * 300, "t.csv"),
         ("gzip of binary", gzip.compress(bytes(range(256))), "UTF-8"),
     ):  # fmt: skip
 
@@ -1384,9 +1383,6 @@ def storages() -> Iterator[Case]:
     yield Case("study of another program, compared", not_ours_compared, "theirs")
 
 
-EITHER = "EITHER"  # refused in one line, or taken; what counts is that it never fails otherwise
-
-
 def alter(good: Good, path: Path, statement: str) -> Path:
     shutil.copy(good.storage, path)
     connection = sqlite3.connect(path)
@@ -1427,7 +1423,7 @@ def spaces() -> Iterator[Case]:
         ("describe raises", TINY_SPACE + "\ndef describe(params):\n    raise KeyError('x')\n", "describe"),
         ("describe gives nothing", TINY_SPACE + "\ndef describe(params):\n    return None\n", "describe"),
         ("describe is a number", TINY_SPACE + "\ndescribe = 3\n", "describe"),
-        ("describe gives one name for all", TINY_SPACE + "\ndef describe(params):\n    return 'net'\n", "describe"),
+        ("describe gives one name for all", TINY_SPACE + "\ndef describe(params):\n    return 'net'\n", EITHER),
         ("NUL", "x = 1\0\n", "space.py"),
     ):  # fmt: skip
 
@@ -1485,7 +1481,7 @@ def spaces() -> Iterator[Case]:
 
 # Values of options
 
-WHOLE = ("0", "-1", "nan", "1.5", "", "x", "[1]", "{}", "9" * 400)  # none is a number of images
+WHOLE = ("0", "-1", "nan", "1.5", "", "x", "[1]", "{}")  # none is a number of images
 NUMBER = ("-1", "nan", "", "x", "[1]", "{}")
 SEED = ("-1", "nan", "1.5", "", "x", "9" * 30, "9" * 400)
 
@@ -1495,7 +1491,7 @@ def options() -> Iterator[Case]:
     random = ("--method", "random", *npz)
     tables_ = ("--truth", "table:TABLE:acc", "--study", "table:TABLE:other")
     for command, given, option, values in (
-        ("condense", random, "ipc", WHOLE),
+        ("condense", random, "ipc", (*WHOLE, "100000", "9" * 400)),
         ("condense", npz, "steps", WHOLE),
         ("condense", npz, "real_batch", WHOLE),
         ("condense", npz, "width", ("0", "-1", "nan", "x")),
@@ -1539,18 +1535,18 @@ def options() -> Iterator[Case]:
         ("rank", (*by, *npz), "device", ("gpu", "cuda:99")),
         ("rank", ("--by", "full:epochs=9", *npz), "pruner", (
             "", "halvin", "halving:reduction_factor=1", "halving:reduction_factor=nan",
-            "halving:reduction_factor=x", "halving:x=1", "halving:", "percentile",
+            "halving:reduction_factor=x", "halving:x=1", "percentile",
             "percentile:percentile=200", "successive_halving:min_resource=0", "median:n_startup_trials=-1",
         )),
         ("rank", ("--by", "full:epochs=9", "--pruner", "halving", *npz), "rungs", ("0", "-1", "9", "99", "x")),
         ("rank", npz, "by", (
-            "", "fulll", "full:", "full:epochs=0", "full:epochs=-1", "full:epochs=1.5", "full:epochs=two",
+            "", "fulll", "full:epochs=0", "full:epochs=-1", "full:epochs=1.5", "full:epochs=two",
             "full:epochs=true", "full:epoch=2", "full:lr=nan", "full:lr=NaN", "full:lr=Infinity", "full:lr=1e999",
             "full:lr=0", "full:momentum=2", "full:read=loss2", "full:steps=0", "full:batch_size=0",
-            "full:precision=half", "full:=", "full:,", "full:epochs=[", "full:augment=7", "full:nesterov=1",
+            "full:precision=half", "full:=", "full:epochs=[", "full:augment=7", "full:nesterov=1",
             "params:x=1", "flops:x", "naswot:batch_size=1", "naswot:batch_size=9999999", "naswot:batch_size=x",
             "naswot:batch=3", "zico:batch_size=-1", "nothing.safetensors", ".safetensors", "table:TABLE:nothing",
-            "PROXY:epochs=0", "PROXY:x=1", "PROXY:", "PROXYx", "params,flops",
+            "PROXY:epochs=0", "PROXY:x=1", "PROXYx", "params,flops",
         )),
         ("correlate", tables_, "seed", SEED),
         ("correlate", tables_, "combination", ("", "logg", "max")),
