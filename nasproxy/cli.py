@@ -562,8 +562,21 @@ def _check_config(path: str) -> None:
             depth -= isinstance(event, yaml.CollectionEndEvent)
             if depth > 9:
                 raise UserError(f"{path}: expected options, got lists in lists")
+        _check_keys(path, yaml.compose(Path(path).read_text("utf-8-sig"), yaml.SafeLoader))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a YAML file in UTF-8 ({error})") from None
+
+
+def _check_keys(path: str, node: Any) -> None:
+    """Refuse what is given twice: a YAML reader takes the last, and says nothing."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise UserError(f"{path}: {key} is there twice: expected it once")
+    for _, value in node.value:
+        _check_keys(path, value)
 
 
 def _refuse(why: str) -> int:

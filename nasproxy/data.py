@@ -258,7 +258,8 @@ def _to_image_set(
 
 
 def _check_labels(name: str, parts: list[ImageSet], class_names: tuple[str, ...]) -> None:
-    if twice := next((n for n in class_names if class_names.count(n) > 1), None):
+    if len(set(class_names)) < len(class_names):
+        twice = next(n for n in class_names if class_names.count(n) > 1)
         raise UserError(f"{name}: the class name {twice!r} is there twice: expected each once")
     for part in parts:
         low, high = int(part.labels.min()), int(part.labels.max())

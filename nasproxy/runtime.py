@@ -80,8 +80,7 @@ def contained() -> Iterator[None]:
     dtype, count = torch.get_default_dtype(), torch.get_num_threads()
     device = torch.get_default_device()
     grad, anomaly = torch.is_grad_enabled(), torch.is_anomaly_enabled()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    deterministic = torch.get_deterministic_debug_mode()
     precision, benchmark = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
     try:
         yield
@@ -92,9 +91,12 @@ def contained() -> Iterator[None]:
         if torch.get_num_threads() != count:
             torch.set_num_threads(count)
         torch.set_grad_enabled(grad)
-        torch.autograd.set_detect_anomaly(anomaly)
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-        torch.set_float32_matmul_precision(precision)
+        if torch.is_anomaly_enabled() != anomaly:
+            torch.autograd.set_detect_anomaly(anomaly)
+        if torch.get_deterministic_debug_mode() != deterministic:  # setting it imports a compiler
+            torch.set_deterministic_debug_mode(deterministic)
+        if torch.get_float32_matmul_precision() != precision:
+            torch.set_float32_matmul_precision(precision)
         torch.backends.cudnn.benchmark = benchmark
 
 

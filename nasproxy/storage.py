@@ -8,15 +8,18 @@ from typing import Any
 
 import optuna
 import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 
 from nasproxy.errors import UserError, nearest, reason
 
+_NEEDED = {"architecture", "drawn"}  # of every trial that has ended
+_TEXTS = _NEEDED | {"invalid", "broken", "missing"}
+_NUMBERS = {"accuracy", "loss", "params", "macs", "latency", "seconds", "stopped"}
 DEFAULT_STORAGE = "sqlite:///nasproxy.db"
-_TABLES = {  # some of Optuna's, of all versions
-    *("studies", "study_user_attributes", "trials", "trial_user_attributes", "trial_params"),
-    *("trial_values", "version_info"),
-}
+_TABLES = {"studies", "version_info"}  # of Optuna's, the first that it makes
 _BUSY_SECONDS = 60  # how long to wait for another process's write
 
 
@@ -86,7 +89,7 @@ def _require_ours(path: Path, shown: str, must_exist: bool) -> None:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     finally:
         connection.close()
-    if not tables >= _TABLES and (tables or must_exist):
+    if not tables & _TABLES and (tables or must_exist):
         raise UserError(f"{shown} is not a storage of Optuna's")
 
 
@@ -113,12 +116,55 @@ def load_study(name: str, storage: optuna.storages.BaseStorage) -> optuna.Study:
     """A study by name.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or its trials are not as we leave them.
     """
     names = optuna.study.get_all_study_names(storage)
     if name not in names:
         raise UserError(f"no study {name!r} in the storage{nearest(name, names)}")
-    return optuna.load_study(study_name=name, storage=storage)
+    study = optuna.load_study(study_name=name, storage=storage)
+    _check_study(study)
+    return study
+
+
+def _read(study: optuna.Study) -> tuple[dict[str, Any], list[FrozenTrial]]:
+    """The attributes and the trials of a study.
+
+    Raises:
+        UserError: what the storage holds of them makes no sense.
+    """
+    try:
+        return study.user_attrs, study.get_trials(deepcopy=False)
+    except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError):
+        raise
+    except Exception as error:  # of the JSON and the names in it
+        raise UserError(f"study {study.study_name!r} can't be read: {reason(error)}") from None
+
+
+def _check_study(study: optuna.Study) -> None:
+    """Refuse a study that somebody else made or changed.
+
+    Raises:
+        UserError: it has what ours never have.
+    """
+    attributes, trials = _read(study)
+    ours = study.directions == [StudyDirection.MAXIMIZE]
+    ours &= isinstance(attributes.get("seeds", 1), int)
+    ours &= isinstance(attributes.get("cost", 0.0), int | float | None)
+    if not ours:
+        raise UserError(f"study {study.study_name!r} is not one that nasproxy made")
+    for trial in trials:
+        if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+            continue
+        for name in _TEXTS | _NUMBERS:
+            kind = str if name in _TEXTS else (int, float)
+            given = trial.user_attrs.get(name)
+            if not isinstance(given, kind) and (name in trial.user_attrs or name in _NEEDED):
+                raise UserError(
+                    f"study {study.study_name!r} is not one that nasproxy made, or was changed: "
+                    f"trial {trial.number} has the {name} {given!r}"
+                )
+        if trial.state is TrialState.COMPLETE and not trial.values:
+            raise UserError(f"study {study.study_name!r}: trial {trial.number} has lost its score")
 
 
 def open_study(
@@ -147,9 +193,10 @@ def open_study(
         direction="maximize",
         load_if_exists=True,
     )
-    found = study.user_attrs
-    if not found.keys() & identity.keys() and study.get_trials(deepcopy=False):
+    found, trials = _read(study)
+    if not found.keys() & identity.keys() and trials:
         raise UserError(f"study {study.study_name!r} was not made by nasproxy; take another name")
+    _check_study(study)
     for key, value in identity.items():
         if key in found and found[key] != value:
             raise UserError(

@@ -22,7 +22,7 @@ import torch
 
 from nasproxy.errors import UserError, reason
 from nasproxy.estimators.base import Candidate, Estimator, Scores
-from nasproxy.runtime import contained, cores, keep_memory, pick_device, threads
+from nasproxy.runtime import contained, cores, keep_memory, pick_device, seeded, threads
 
 _GRACE = 5.0  # seconds that code has to end after its time is up
 Outcome = Scores | str  # scores, or why there are none
@@ -140,6 +140,7 @@ class Workers:
 
 
 def _prepare() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the driver to act on
     torch.set_num_threads(1)
     keep_memory()
 
@@ -167,7 +168,7 @@ def _score_published(
 def score(estimator: Estimator, candidate: Candidate, seed: int) -> Outcome:
     """Whatever a user's network does wrong is a reason to record, not the end of the study."""
     try:
-        with contained():
+        with contained(), seeded(seed):  # a network may draw when it is evaluated, too
             return estimator(candidate, seed)
     except (Exception, SystemExit) as error:
         return reason(error)
