@@ -368,6 +368,21 @@ def _folders(path: Path) -> tuple[str, ...]:
     return tuple(sorted(p.name for p in path.iterdir() if p.is_dir() and p.name[0] != "."))
 
 
+def _files(folder: Path) -> Iterator[Path]:
+    """The files in a folder and its folders that are not hidden; links to folders are left out.
+
+    Raises:
+        OSError: a folder may not be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if name[0] != "."]
+        yield from (Path(parent, name) for name in names if name[0] != ".")
+
+
 def _read_classes(
     path: Path,
     class_names: tuple[str, ...],
@@ -383,11 +398,7 @@ def _read_classes(
         folder = path / class_name
         if not folder.is_dir():
             raise UserError(f"{path}: expected a folder {class_name!r}, as there is for training")
-        found = sorted(
-            file
-            for file in folder.rglob("*")
-            if file.suffix.lower() in suffixes and file.name[0] != "." and not file.is_dir()
-        )
+        found = sorted(file for file in _files(folder) if file.suffix.lower() in suffixes)
         if not found:
             raise UserError(f"{folder}: expected images, found none")
         files += found

@@ -18,7 +18,7 @@ from nasproxy.errors import UserError, one_line
 from nasproxy.files import read_described, write_atomically, write_json
 
 FORMAT_VERSION = 1
-_KINDS = {
+_KINDS: dict[str, type] = {
     **dict.fromkeys(("method", "dataset", "dataset_digest"), str),
     **dict.fromkeys(("options", "versions"), dict),
     "seed": int,

@@ -156,7 +156,7 @@ def _check_study(study: optuna.Study) -> None:
         if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
             continue
         for name in _TEXTS | _NUMBERS:
-            kind = str if name in _TEXTS else (int, float)
+            kind: Any = str if name in _TEXTS else (int, float)
             given = trial.user_attrs.get(name)
             if not isinstance(given, kind) and (name in trial.user_attrs or name in _NEEDED):
                 raise UserError(
