@@ -93,7 +93,7 @@ def contained() -> Iterator[None]:
         torch.set_grad_enabled(grad)
         if torch.is_anomaly_enabled() != anomaly:
             torch.autograd.set_detect_anomaly(anomaly)
-        if torch.get_deterministic_debug_mode() != deterministic:  # setting it imports a compiler
+        if torch.get_deterministic_debug_mode() != deterministic:
             torch.set_deterministic_debug_mode(deterministic)
         if torch.get_float32_matmul_precision() != precision:
             torch.set_float32_matmul_precision(precision)
