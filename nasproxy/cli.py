@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -497,10 +497,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         values = dict(vars(chosen[chosen.command]))
         values.pop("config", None)
         as_json = values.pop("json")
-        for name, value in values.items():
-            if isinstance(value, str) and "\0" in value:
-                raise UserError(f"expected {name} without NUL, got {value!r}")
         command = COMMANDS[chosen.command]
+        _check_values(command.options, values)
         with _stdout_for_the_answer():
             answer = command.handler(command.options(**values))
         text = json.dumps(answer.document, allow_nan=False) if as_json else answer.text
@@ -577,6 +575,18 @@ def _check_keys(path: str, node: Any) -> None:
             raise UserError(f"{path}: {key} is there twice: expected it once")
     for _, value in node.value:
         _check_keys(path, value)
+
+
+def _check_values(options: type, values: Mapping[str, Any]) -> None:
+    """Refuse NUL, and null where there must be something: the parser takes both."""
+    for field in dataclasses.fields(options):
+        value = values[field.name]
+        if isinstance(value, str) and "\0" in value:
+            raise UserError(f"expected {field.name} without NUL, got {value!r}")
+        if value is None and "None" not in str(field.type):
+            raise UserError(f"expected something as {field.name}, got null")
+        if dataclasses.is_dataclass(value):
+            _check_values(type(value), vars(value))
 
 
 def _refuse(why: str) -> int:

@@ -1155,6 +1155,7 @@ def configs() -> Iterator[Case]:
         ("a list for a number", "ipc: [1]\n", "ipc"),
         ("an object for a number", "ipc: {a: 1}\n", "ipc"),
         ("null for a number", "ipc: null\n", "ipc"),
+        ("null for a number in a recipe", "proxy: {lr: null}\n", "lr"),
         ("NaN for a number", "ipc: .nan\n", "ipc"),
         ("a date for a number", "ipc: 2026-01-01\n", "ipc"),
         ("a number for a flag", "quiet: 7\n", "quiet"),
