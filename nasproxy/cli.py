@@ -491,7 +491,7 @@ def _field_helps(options: type) -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it warns of, we say in one line
     try:
         chosen = _parse(_spell(sys.argv[1:] if arguments is None else arguments))
         values = dict(vars(chosen[chosen.command]))

@@ -1282,7 +1282,7 @@ def storages() -> Iterator[Case]:
 
         yield Case(f"storage, {how}: of another program", other_program, "s.db")
         for name, statement in {
-            "a newer schema": "UPDATE version_info SET schema_version = 99",
+            "a newer schema": "UPDATE alembic_version SET version_num = 'v99.0.0.a'",
             "an older schema": "UPDATE alembic_version SET version_num = 'v0.9.0.a'",
             "columns of another name": "ALTER TABLE trials RENAME COLUMN state TO status",
             "states unheard of": "UPDATE trials SET state = 'LOST'",
