@@ -19,6 +19,7 @@ from nasproxy.comparison import (
 )
 from nasproxy.correlation import Array, best_first, bootstrap_spearman, resample_count, spearman
 from nasproxy.errors import UserError
+from nasproxy.runtime import check_seed
 
 LEAST_KNOWN = 5  # fewest architectures that weights are learnt from
 _PENALTIES = np.logspace(-1, 4, 26)
@@ -80,6 +81,7 @@ def calibrate(truth: Comparable, rankings: Sequence[Comparable], *, seed: int = 
     Raises:
         UserError: fewer than five architectures have a truth, or a ranking is given twice.
     """
+    check_seed(seed)
     source, *others = (make_source(given) for given in (truth, *rankings))
     names = [other.name for other in others]
     if not names or len(set(names)) < len(names):

@@ -1,12 +1,14 @@
 """The command line: one short handler a command, each calling the Python function of its name."""
 
 import argparse
+import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,15 +17,16 @@ from typing import Any
 import jsonargparse
 import optuna
 import sqlalchemy
+import yaml
 
 from nasproxy.attach import attach
 from nasproxy.calibration import calibrate
 from nasproxy.comparison import Comparable, Reading, scores_among
-from nasproxy.condense import METHODS, condense
+from nasproxy.condense import METHODS, condense, method_options
 from nasproxy.condense.kept import kept_beside
 from nasproxy.dashboard import pictures_of, serve
 from nasproxy.data import DATASETS, DEFAULT_ROOT, Dataset, load_dataset
-from nasproxy.errors import UserError, reason
+from nasproxy.errors import UserError, one_line, reason
 from nasproxy.estimators import ESTIMATORS
 from nasproxy.estimators.table import TableEstimator, read_table, split_table
 from nasproxy.evaluate import evaluate
@@ -35,7 +38,7 @@ from nasproxy.report import Report, correlate
 from nasproxy.run import RunOptions, run
 from nasproxy.spaces import copy_space, load_space, space_names
 from nasproxy.spec import command_line
-from nasproxy.storage import DEFAULT_STORAGE, load_study, open_storage
+from nasproxy.storage import DEFAULT_STORAGE, load_study, open_storage, storage_failure
 from nasproxy.study import rank, scored
 from nasproxy.train import PROXY_RECIPE, Recipe
 
@@ -93,10 +96,11 @@ class CondenseCommand:
 
 
 def condense_command(options: CondenseCommand) -> "Answer":
-    path = _proxy_path(options.out)
     common = ("data", "method", "out", "device", "root", "quiet", "log")
     of_method = {k: v for k, v in dataclasses.asdict(options).items() if k not in common}
+    method_options(options.method, **of_method)
     data = load_dataset(options.data, options.root)
+    path = _proxy_path(options.out)
     proxy = condense(
         data,
         options.method,
@@ -147,9 +151,9 @@ class ImportCommand:
 
 
 def import_command(options: ImportCommand) -> "Answer":
-    path = _proxy_path(options.out)
     data = load_dataset(options.data, options.root)
-    return _saved(import_proxy(options.path, data, options.index), data, path)
+    proxy = import_proxy(options.path, data, options.index)
+    return _saved(proxy, data, _proxy_path(options.out))
 
 
 @dataclass(frozen=True)
@@ -544,28 +548,33 @@ def _field_helps(options: type) -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it warns of, we say in one line
     try:
-        parser = make_parser()
-        given = _spell(sys.argv[1:] if arguments is None else arguments)
-        chosen = parser.instantiate(parser.parse_args(given))
+        chosen = _parse(_spell(sys.argv[1:] if arguments is None else arguments))
         values = dict(vars(chosen[chosen.command]))
         values.pop("config", None)
         as_json = values.pop("json")
         command = COMMANDS[chosen.command]
-        with logged_to(values.get("log")):
+        _check_values(command.options, values)
+        with _stdout_for_the_answer(), logged_to(values.get("log")):
             answer = command.handler(command.options(**values))
-        print(json.dumps(answer.document, allow_nan=False) if as_json else answer.text)
+        text = json.dumps(answer.document, allow_nan=False) if as_json else answer.text
+        print(text.encode(errors="backslashreplace").decode())
         return 0
-    except (UserError, argparse.ArgumentError, jsonargparse.ArgumentError) as error:
-        print(f"nasproxy: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return EXIT_ERROR
+    except UserError as error:
+        return _refuse(str(error))
     except KeyboardInterrupt:
         print("nasproxy: interrupted; the same command goes on from here", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # whoever read our output has gone
         sys.stderr.close()
         return EXIT_ERROR
+    except OSError as error:
+        return _refuse(f"{error.filename or 'the system'}: {error.strerror or error}")
+    except MemoryError as error:
+        return _refuse(f"there is not enough memory: {error}")
+    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+        return _refuse(storage_failure(error))
     except Exception as error:
         if os.environ.get("NASPROXY_TRACEBACK"):
             raise
@@ -575,6 +584,86 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return EXIT_INTERNAL
+
+
+def _parse(given: Sequence[str]) -> Any:
+    """The options of a command.
+
+    Raises:
+        UserError: they are not what was expected, in whatever way.
+    """
+    words = [part for word in given for part in word.split("=", 1)]
+    configs = [path for option, path in itertools.pairwise(words) if option == "--config"]
+    for path in configs:
+        if Path(path).is_file():
+            _check_config(path)
+    parser = make_parser()
+    try:
+        return parser.instantiate(parser.parse_args(list(given)))
+    except Exception as error:
+        known = (UserError, argparse.ArgumentError, jsonargparse.ArgumentError)
+        said = str(error) if isinstance(error, known) else reason(error)
+        raise UserError(": ".join([*configs, said])) from error
+
+
+def _check_config(path: str) -> None:
+    """Refuse what no config needs and its reader may choke on: aliases and deep nesting."""
+    depth = 0
+    try:
+        for event in yaml.parse(Path(path).read_text("utf-8-sig"), yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise UserError(f"{path}: expected every value written out, got *{event.anchor}")
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > 9:
+                raise UserError(f"{path}: expected options, got lists in lists")
+        _check_keys(path, yaml.compose(Path(path).read_text("utf-8-sig"), yaml.SafeLoader))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a YAML file in UTF-8 ({error})") from None
+
+
+def _check_keys(path: str, node: Any) -> None:
+    """Refuse what is given twice: a YAML reader takes the last, and says nothing."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise UserError(f"{path}: {key} is there twice: expected it once")
+    for _, value in node.value:
+        _check_keys(path, value)
+
+
+def _check_values(options: type, values: Mapping[str, Any]) -> None:
+    """Refuse NUL, and null where there must be something: the parser takes both."""
+    for field in dataclasses.fields(options):
+        value = values[field.name]
+        if isinstance(value, str) and "\0" in value:
+            raise UserError(f"expected {field.name} without NUL, got {value!r}")
+        if value is None and "None" not in str(field.type):
+            raise UserError(f"expected something as {field.name}, got null")
+        if dataclasses.is_dataclass(value):
+            _check_values(type(value), vars(value))
+
+
+def _refuse(why: str) -> int:
+    """Say in one line, and no endless one, what is wrong with the input."""
+    print(f"nasproxy: error: {one_line(why)[:2000]}", file=sys.stderr)
+    return EXIT_ERROR
+
+
+@contextlib.contextmanager
+def _stdout_for_the_answer() -> Iterator[None]:
+    """Send what somebody's network prints to stderr, from worker processes too."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _spell(arguments: Sequence[str]) -> list[str]:

@@ -1,9 +1,11 @@
 """Labelled image sets and their split into training, validation and test data."""
 
+import contextlib
 import hashlib
 import math
 import os
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +18,8 @@ from nasproxy.errors import UserError, nearest
 from nasproxy.files import read_npz, write_atomically
 from nasproxy.stored import IN_MEMORY, StoredImages, in_chunks, stored_in_npy, stored_in_npz
 
+# Read by Pillow's own code or a codec's library: its EPS reader, for one, runs a program.
+_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 DEFAULT_ROOT = os.environ.get("NASPROXY_DATA", "~/.cache/nasproxy")
 
 
@@ -127,15 +131,15 @@ def load_dataset(name: str, root: str = DEFAULT_ROOT, image_size: int | None = N
     Args:
         name: ``digits`` (bundled with scikit-learn), a torchvision data set such as ``cifar10``
             (downloaded into `root` unless it is there, as its own files or as ``cifar10.npz``),
-            a folder with one folder of images a
-            class (or ``train`` and ``test`` folders of such folders), or an ``.npz`` file with
-            uint8 ``x_train`` (N, H, W[, C]), ``y_train`` (N,) and, optionally, ``x_test``,
-            ``y_test`` and ``class_names``, or a folder with these as ``.npy`` files. More than
-            1 GiB of images stay in their file, unless it is compressed, and are read by batches;
-            those of an image folder are decoded once into an ``.npy`` file beside it.
+            a folder with one folder of images a class (or ``train`` and ``test`` folders of such
+            folders; hidden files and folders are left out), or an ``.npz`` file with uint8
+            ``x_train`` (N, H, W[, C]), ``y_train`` (N,) and, optionally, ``x_test``, ``y_test``
+            and ``class_names``, or a folder with these as ``.npy`` files. More than 1 GiB of
+            images stay in their file, unless it is compressed, and are read by batches; those of
+            an image folder are decoded once into an ``.npy`` file beside it.
         root: where torchvision data sets are kept.
         image_size: side in pixels to which a folder's images are brought; by default that of the
-            first image, 32 at least and 224 at most.
+            first image, 32 at least and 224 at most. They are grey if all are.
 
     Raises:
         UserError: the name is unknown, a file is missing or unreadable, or an array is off.
@@ -187,7 +191,14 @@ def _split(name: str, raw: _Raw) -> Dataset:
     """
     train = _to_image_set(name, "train", *raw.train)
     test = _to_image_set(name, "test", *raw.test) if raw.test else None
-    class_names = raw.class_names or tuple(str(c) for c in range(int(train.labels.max()) + 1))
+    if raw.class_names is None and int(train.labels.max()) >= len(train):
+        raise UserError(
+            f"{name}: expected labels from 0 to the number of classes - 1, "
+            f"got {int(train.labels.max())} among {len(train)} images"
+        )
+    class_names = raw.class_names
+    if class_names is None:
+        class_names = tuple(str(c) for c in range(int(train.labels.max()) + 1))
     everything = [train] if test is None else [train, test]
     _check_labels(name, everything, class_names)
     digest = hashlib.sha256()
@@ -232,7 +243,7 @@ def _to_image_set(
         raise UserError(f"{name}: expected 1 or 3 channels last, got {part} shape {shape}")
     if min(shape[1:3], default=0) < 4:
         raise UserError(f"{name}: expected images of 4x4 pixels or more, got {shape}")
-    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (len(images),):
+    if labels.dtype.kind not in "iu" or labels.shape != (len(images),):
         raise UserError(
             f"{name}: expected {len(images)} integer {part} labels, one an image, "
             f"got {labels.dtype} {labels.shape}"
@@ -247,6 +258,9 @@ def _to_image_set(
 
 
 def _check_labels(name: str, parts: list[ImageSet], class_names: tuple[str, ...]) -> None:
+    if len(set(class_names)) < len(class_names):
+        twice = next(n for n in class_names if class_names.count(n) > 1)
+        raise UserError(f"{name}: the class name {twice!r} is there twice: expected each once")
     for part in parts:
         low, high = int(part.labels.min()), int(part.labels.max())
         if low < 0 or high >= len(class_names):
@@ -308,6 +322,8 @@ def _read_npy_folder(path: Path) -> _Raw:
     arrays: dict[str, Any] = {}
     for file in sorted(path.glob("*.npy")):
         try:
+            if not file.is_file():
+                raise OSError("it is not a file")
             arrays[file.stem] = stored_in_npy(file) if file.stem.startswith("x_") else None
             if arrays[file.stem] is None:
                 arrays[file.stem] = np.load(file, allow_pickle=False)
@@ -334,7 +350,7 @@ def _from_named(path: Path, arrays: Mapping[str, Any]) -> _Raw:
 def _read_folder(path: Path, image_size: int | None) -> _Raw:
     """One folder a class; the classes are the sorted folder names."""
     train_path = path / "train" if (path / "train").is_dir() else path
-    class_names = tuple(sorted(p.name for p in train_path.iterdir() if p.is_dir()))
+    class_names = _folders(train_path)
     if not class_names:
         raise UserError(f"{path}: expected one folder of images a class, found no folder")
     train = _read_classes(train_path, class_names, image_size)
@@ -342,8 +358,29 @@ def _read_folder(path: Path, image_size: int | None) -> _Raw:
     if train_path != path and (path / "test").is_dir():
         images = train[0]
         shape = images.stored[1:] if isinstance(images, StoredImages) else images.shape[1:]
+        for more in set(_folders(path / "test")) - set(class_names):
+            raise UserError(f"{path / 'test'}: has a class {more!r}, which {train_path} has not")
         test = _read_classes(path / "test", class_names, image_size, shape)
     return _Raw(train, test, class_names)
+
+
+def _folders(path: Path) -> tuple[str, ...]:
+    return tuple(sorted(p.name for p in path.iterdir() if p.is_dir() and p.name[0] != "."))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files in a folder and its folders that are not hidden; links to folders are left out.
+
+    Raises:
+        OSError: a folder may not be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if name[0] != "."]
+        yield from (Path(parent, name) for name in names if name[0] != ".")
 
 
 def _read_classes(
@@ -354,20 +391,20 @@ def _read_classes(
 ) -> tuple[np.ndarray | StoredImages, np.ndarray]:
     from PIL import Image
 
-    suffixes = set(Image.registered_extensions())
+    suffixes = {s for s, kind in Image.registered_extensions().items() if kind in _FORMATS}
     files: list[Path] = []
     labels: list[int] = []
     for label, class_name in enumerate(class_names):
         folder = path / class_name
         if not folder.is_dir():
             raise UserError(f"{path}: expected a folder {class_name!r}, as there is for training")
-        found = sorted(f for f in folder.rglob("*") if f.suffix.lower() in suffixes)
+        found = sorted(file for file in _files(folder) if file.suffix.lower() in suffixes)
         if not found:
             raise UserError(f"{folder}: expected images, found none")
         files += found
         labels += [label] * len(found)
     if shape is None:
-        shape = _shape_of(files[0], image_size)
+        shape = _shape_of(files, image_size)
     if len(files) * math.prod(shape) > IN_MEMORY:
         return _decoded_beside(path, files, shape), np.array(labels)
     images = np.empty((len(files), *shape), np.uint8)
@@ -403,33 +440,57 @@ def _decoded_beside(path: Path, files: list[Path], shape: tuple[int, ...]) -> St
     return stored
 
 
-def _shape_of(file: Path, image_size: int | None) -> tuple[int, int, int]:
-    """(H, W, C) that a folder's images are brought to: the first image decides."""
-    from PIL import Image
+def _shape_of(files: list[Path], image_size: int | None) -> tuple[int, int, int]:
+    """(H, W, C) that a folder's images are brought to: the first decides on the size.
 
-    try:
-        with Image.open(file) as image:
-            side = image_size or min(max(min(image.size), 32), 224)
-            grey = image.mode in ("1", "L") or image.mode.startswith("I")
-            return side, side, 1 if grey else 3
-    except Exception as error:
-        raise UserError(f"{file}: not a readable image ({error})") from None
+    They are grey only if all are.
+    """
+    side, channels = image_size, 1
+    for file in files:
+        with _opened(file) as image:
+            side = side or min(max(min(image.size), 32), 224)
+            if image.mode not in ("1", "L", "LA", "F") and not image.mode.startswith("I"):
+                channels = 3
+                break
+    assert side is not None
+    return side, side, channels
 
 
 def _read_image(file: Path, shape: tuple[int, ...]) -> np.ndarray:
     """One image, brought to `shape` (H, W, C)."""
     from PIL import Image
 
+    with _opened(file) as opened:
+        image: Image.Image = opened
+        height, width, channels = shape
+        if image.mode.startswith("I"):  # 16 bits: keep the upper eight
+            image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+        if image.mode == "P":  # its transparency is not for RGB
+            image = image.convert("RGBA")
+        converted = image.convert("L" if channels == 1 else "RGB")
+        if converted.size != (width, height):
+            converted = converted.resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(converted).reshape(shape)
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    """An image that is read in the block.
+
+    Raises:
+        UserError: it can't be, also one of so many pixels that it may be meant to fill the memory.
+    """
+    from PIL import Image
+
     try:
-        with Image.open(file) as opened:
-            image: Image.Image = opened
-            height, width, channels = shape
-            if image.mode.startswith("I"):  # 16 bits: keep the upper eight
-                image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-            converted = image.convert("L" if channels == 1 else "RGB")
-            if converted.size != (width, height):
-                converted = converted.resize((width, height), Image.Resampling.BILINEAR)
-            return np.asarray(converted).reshape(shape)
+        if not file.is_file():  # a pipe would be waited for
+            raise OSError("it is not a file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            known = [kind for kind in _FORMATS if kind in Image.OPEN]
+            with Image.open(file, formats=known) as image:
+                yield image
     except Exception as error:
         raise UserError(f"{file}: not a readable image ({error})") from None
 
@@ -471,7 +532,7 @@ def _torchvision(class_name: str, by_split: bool = False) -> Callable[[str], _Ra
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(
-                f"{class_name} is not in {folder} and could not be downloaded ({reason}); "
+                f"{class_name} could not be read from {folder} nor downloaded ({reason}); "
                 "put its files there, or give --root"
             ) from None
         names = getattr(parts[0], "classes", None)

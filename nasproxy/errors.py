@@ -20,6 +20,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"{meant} (known: {', '.join(known)})" if known else meant
 
 
+def one_line(text: str) -> str:
+    """Text in one line, whatever a terminal would take for a command made visible."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode()
+        for c in " ".join(text.split())
+    )
+
+
 def reason(error: BaseException) -> str:
     """An exception in one short line, fit for a trial's attribute."""
     text = " ".join(str(error).split())

@@ -14,6 +14,7 @@ from nasproxy.estimators import TrainingEstimator, make_estimator
 from nasproxy.estimators.base import Candidate
 from nasproxy.progress import progress as progress_bar
 from nasproxy.proxy import ProxySet
+from nasproxy.runtime import check_seed
 from nasproxy.train import PROXY_RECIPE, Recipe
 from nasproxy.workers import Workers
 
@@ -102,6 +103,7 @@ def evaluate(
     Raises:
         UserError: the set is of other data, or an argument is out of its range.
     """
+    check_seed(seed)
     if networks < 1 or width < 1:
         raise UserError(f"expected 1 or more networks and width, got {networks} and {width}")
     proxy = proxy if isinstance(proxy, ProxySet) else ProxySet.load(proxy)

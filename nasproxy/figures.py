@@ -1,8 +1,11 @@
 """Figures of a report, as PNGs: readable on paper and by the colour-blind."""
 
-from collections.abc import Callable
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -14,6 +17,14 @@ if TYPE_CHECKING:
 _BLUE, _GREY, _ORANGE = "#0072B2", "#666666", "#D55E00"  # Okabe and Ito
 _COLOURS = (_BLUE, _ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B6A800", "#000000")
 _MARKERS = "osD^*hpX"
+
+
+@contextlib.contextmanager
+def plain_text() -> Iterator[None]:
+    """Draw names as they are: a dollar begins no formula, and a character may lack a glyph."""
+    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 def draw_spearman(report: "Report") -> Figure:

@@ -3,13 +3,18 @@
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from nasproxy.errors import UserError
+
+_BOMB = 2**30, 200  # an array that unpacks to more bytes, and to so many times its packed size
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -29,8 +34,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 would hide the file from others
         temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot write {path}: {why}") from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -58,14 +64,37 @@ def read_npz(
     Raises:
         UserError: the file is missing, damaged or holds more than plain arrays.
     """
+    if not path.is_file():
+        raise UserError(f"no such file: {path}")
     try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.file_size > max(_BOMB[0], _BOMB[1] * member.compress_size):
+                    raise ValueError(f"{member.filename} unpacks to {member.file_size} bytes")
         with np.load(path, allow_pickle=False) as file:
             given = {key: instead(path, key) for key in file.files}
-            return {k: file[k] if found is None else found for k, found in given.items()}
-    except FileNotFoundError:
-        raise UserError(f"no such file: {path}") from None
+            arrays = {k: file[k] if found is None else found for k, found in given.items()}
+        if raw := [name for name, array in arrays.items() if isinstance(array, bytes)]:
+            raise ValueError(f"{raw[0]} is no array")
+        return arrays
     except Exception as error:  # numpy, zipfile and zlib each have their own
         raise UserError(f"{path}: not a readable .npz of plain arrays ({error})") from None
+
+
+def read_described(path: Path) -> tuple[Any, dict[str, Tensor]]:
+    """The JSON value that a ``.safetensors`` file of ours carries, None if none, and its tensors.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise UserError(f"no such file: {path}")
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {}).get("nasproxy", "null"))
+            return about, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except Exception as error:  # safetensors, torch and json each have their own
+        raise UserError(f"{path}: not a readable .safetensors file ({error})") from None
 
 
 def make_folder(path: Path) -> None:

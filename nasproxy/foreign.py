@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from nasproxy.data import Dataset, Normalisation
@@ -36,6 +35,10 @@ def import_proxy(path: str | Path, data: Dataset, index: int = 0) -> ProxySet:
     if missing:
         raise UserError(f"{path}: expected arrays images and labels, got {', '.join(arrays)}")
     images, labels = arrays["images"], arrays["labels"]
+    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
+        raise UserError(f"{path}: expected images of uint8 or floats, got {images.dtype}")
+    if labels.dtype.kind not in "iuf":
+        raise UserError(f"{path}: expected labels of numbers, got {labels.dtype}")
     if images.ndim == 5:
         if not 0 <= index < len(images):
             raise UserError(f"{path}: expected an index from 0 to {len(images) - 1}, got {index}")
@@ -74,8 +77,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UserError(f"no such file: {path}")
     try:
-        return dict(load_file(path))
-    except (SafetensorError, OSError, ValueError) as error:
+        tensors = load_file(path).items()
+        return {k: (v.float() if v.is_floating_point() else v).numpy() for k, v in tensors}
+    except Exception as error:  # safetensors, torch and json each have their own
         raise UserError(f"{path}: not a readable .safetensors file ({error})") from None
 
 
@@ -87,14 +91,17 @@ def _normalised(path: Path, images: np.ndarray, arrays: dict[str, Any], data: Da
         if images.shape[-1] in (1, 3) and images.shape[1] not in (1, 3):
             images = images.transpose(0, 3, 1, 2)
         return data.normalisation(torch.from_numpy(np.ascontiguousarray(images)))
-    given = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))
+    with np.errstate(over="ignore"):  # infinity is refused soon
+        given = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))
     if "mean" not in arrays or "std" not in arrays:
         return given
-    theirs = Normalisation(
-        tuple(np.ravel(arrays["mean"]).tolist()), tuple(np.ravel(arrays["std"]).tolist())
-    )
-    if len(theirs.mean) != given.shape[1] or len(theirs.std) != given.shape[1]:
-        raise UserError(f"{path}: expected {given.shape[1]} numbers as mean and std")
+    mean, std = np.ravel(arrays["mean"]), np.ravel(arrays["std"])
+    for numbers in (mean, std):
+        if numbers.dtype.kind not in "iuf" or len(numbers) != given.shape[1]:
+            raise UserError(f"{path}: expected {given.shape[1]} numbers as mean and std")
+    if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+        raise UserError(f"{path}: expected a finite mean and a std above 0, got {mean} and {std}")
+    theirs = Normalisation(tuple(mean.tolist()), tuple(std.tolist()))
     ours = data.normalisation
 
     def column(values: tuple[float, ...]) -> Tensor:

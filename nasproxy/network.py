@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
-from nasproxy.errors import UserError
-from nasproxy.files import write_atomically
+from nasproxy.errors import BrokenArchitecture, UserError
+from nasproxy.files import read_described, write_atomically
 from nasproxy.spaces import Space, load_space
 
 
@@ -48,16 +47,23 @@ def describe_network(path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, damaged or something else.
     """
-    if not Path(path).is_file():
-        raise UserError(f"no such file: {path}")
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get("nasproxy", "null"))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable .safetensors file ({error})") from None
+    return _read(Path(path))[0]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    about, state = read_described(path)
     if not isinstance(about, dict) or "params" not in about or "space" not in about:
         raise UserError(f"{path}: not a trained network of nasproxy")
-    return about
+    for key, kind in (("space", str), ("params", dict), ("input_shape", list)):
+        if not isinstance(about.get(key), kind):
+            raise UserError(f"{path}: expected {kind.__name__} as {key}, got {about.get(key)!r}")
+    numbers = [*about["input_shape"], about.get("num_classes")]
+    if len(numbers) != 4 or not all(type(n) is int and n > 0 for n in numbers):
+        raise UserError(
+            f"{path}: expected input_shape [C, H, W] and num_classes, numbers above 0, "
+            f"got {about['input_shape']} and {about.get('num_classes')!r}"
+        )
+    return about, state
 
 
 def load_network(path: str | Path, space: Space | None = None) -> nn.Module:
@@ -73,19 +79,21 @@ def load_network(path: str | Path, space: Space | None = None) -> nn.Module:
     Raises:
         UserError: the file or its space is missing or has changed.
     """
-    about = describe_network(path)
+    about, state = _read(Path(path))
     if space is None:
         space = load_space(about["space"])
-        if space.sha256 != about["space_sha256"]:
+        if space.sha256 != about.get("space_sha256"):
             raise UserError(
                 f"{path}: search space {space.name} has changed since (was "
-                f"{about['space_sha256']}, is {space.sha256}); give space= to load it all the same"
+                f"{about.get('space_sha256')}, is {space.sha256}); give space= to load it all "
+                "the same"
             )
     channels, height, width = about["input_shape"]
     with torch.random.fork_rng(devices=[]):
-        network = space.build(about["params"], (channels, height, width), about["num_classes"])
-    with safe_open(path, "pt") as file:
-        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        try:
+            network = space.build(about["params"], (channels, height, width), about["num_classes"])
+        except (UserError, BrokenArchitecture) as error:
+            raise UserError(f"{path}: {error}") from None
     try:
         network.load_state_dict(state)
     except RuntimeError:

@@ -12,17 +12,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from nasproxy.data import Dataset, ImageSet, Normalisation
-from nasproxy.errors import UserError
-from nasproxy.files import write_atomically, write_json
+from nasproxy.errors import UserError, one_line
+from nasproxy.files import read_described, write_atomically, write_json
 
 FORMAT_VERSION = 1
 _ROWS = 100  # classes that a picture shows: more make none
 _SEARCHED = 2000  # real images of a class among which the nearest is looked for
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("method", "dataset", "dataset_digest"), str),
+    **dict.fromkeys(("options", "versions"), dict),
+    "seed": int,
+}
 _REQUIRED = ("format", "method", "dataset", "dataset_digest", "mean", "std", "class_names")
 
 
@@ -83,6 +87,12 @@ class ProxySet:
                 f"(digest {self.metadata['dataset_digest']}), not from {data.name} "
                 f"(digest {data.digest}); condense {data.name} first"
             )
+        classes, shape = self.metadata["class_names"], tuple(self.images.shape[1:])
+        if (len(classes), shape) != (data.num_classes, data.input_shape):
+            raise UserError(
+                f"the proxy set has {len(classes)} classes and images {shape}, "
+                f"{data.name} has {data.num_classes} classes and images {data.input_shape}"
+            )
 
     def save(self, path: str | Path) -> None:
         """Write a ``.safetensors`` file, and what it cost in a ``.json`` file beside it.
@@ -106,12 +116,7 @@ class ProxySet:
         path = Path(path)
         if not path.is_file():
             raise UserError(f"no such proxy file: {path}")
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = json.loads((file.metadata() or {}).get("nasproxy", "null"))
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError) as error:
-            raise UserError(f"{path}: not a readable .safetensors file ({error})") from None
+        metadata, tensors = read_described(path)
         if not isinstance(metadata, dict) or tensors.keys() != {"images", "labels"}:
             raise UserError(f"{path}: not a proxy set; make one with `nasproxy condense`")
         try:
@@ -161,29 +166,37 @@ def _draw_grid(
     """Blocks of images side by side, a row a name."""
     from matplotlib.figure import Figure
 
+    from nasproxy.figures import plain_text
+
+    shown_names = [one_line(name)[:30] for name in names]
     columns = max(1, *(len(row) for rows in blocks.values() for row in rows))
     size = (1.6 + 0.62 * columns * len(blocks), 0.5 + 0.62 * len(names))
-    figure = Figure(figsize=size, dpi=110, layout="constrained")
-    for axis, (title, rows) in zip(
-        figure.subplots(1, len(blocks), squeeze=False)[0], blocks.items()
-    ):
-        channels, height, width = rows[0].shape[1:]
-        # two white pixels between images; one picture is drawn much faster than hundreds
-        grid = np.full(((height + 2) * len(names), (width + 2) * columns, channels), 255, np.uint8)
-        for row, images in enumerate(rows):
-            for column, pixels in enumerate(normalisation.pixels(images).permute(0, 2, 3, 1)):
-                y, x = row * (height + 2) + 1, column * (width + 2) + 1
-                grid[y : y + height, x : x + width] = pixels.numpy()
-        shown = grid if channels == 3 else grid.mean(2)
-        axis.imshow(shown, cmap="gray", vmin=0, vmax=255)
-        axis.set_title(title, fontsize=10)
-        axis.set_xticks([])
-        middle = [row * (height + 2) + height / 2 for row in range(len(names))]
-        axis.set_yticks(middle, names if title == next(iter(blocks)) else [""] * len(names))
-        axis.tick_params(length=0)
-        axis.spines[:].set_visible(False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    with plain_text():
+        figure = Figure(figsize=size, dpi=110, layout="constrained")
+        for axis, (title, rows) in zip(
+            figure.subplots(1, len(blocks), squeeze=False)[0], blocks.items()
+        ):
+            channels, height, width = rows[0].shape[1:]
+            # two white pixels between images; one picture is drawn much faster than hundreds
+            grid = np.full(
+                ((height + 2) * len(names), (width + 2) * columns, channels), 255, np.uint8
+            )
+            for row, images in enumerate(rows):
+                for column, pixels in enumerate(normalisation.pixels(images).permute(0, 2, 3, 1)):
+                    y, x = row * (height + 2) + 1, column * (width + 2) + 1
+                    grid[y : y + height, x : x + width] = pixels.numpy()
+            shown = grid if channels == 3 else grid.mean(2)
+            axis.imshow(shown, cmap="gray", vmin=0, vmax=255)
+            axis.set_title(title, fontsize=10)
+            axis.set_xticks([])
+            middle = [row * (height + 2) + height / 2 for row in range(len(names))]
+            axis.set_yticks(
+                middle, shown_names if title == next(iter(blocks)) else [""] * len(names)
+            )
+            axis.tick_params(length=0)
+            axis.spines[:].set_visible(False)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
     return buffer.getvalue()
 
 
@@ -191,8 +204,9 @@ def _cost(path: Path, digest: str) -> float | None:
     """Seconds from the file beside a set, if it is there and speaks of this very set."""
     try:
         cost = json.loads(path.read_text(encoding="utf-8"))
-        return float(cost["seconds"]) if cost["digest"] == digest else None
-    except (OSError, ValueError, TypeError, KeyError):
+        seconds = float(cost["seconds"])
+        return seconds if cost["digest"] == digest and 0 <= seconds < math.inf else None
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
 
 
@@ -205,7 +219,10 @@ def _check(images: Tensor, labels: Tensor, metadata: dict[str, Any]) -> None:
             f"expected proxy format {FORMAT_VERSION}, got {metadata['format']!r}; "
             "condense again with this version of nasproxy"
         )
-    if images.dtype != torch.float32 or images.ndim != 4 or not len(images):
+    for key, kind in _KINDS.items():
+        if not isinstance(metadata.get(key, kind()), kind):
+            raise UserError(f"expected {kind.__name__} as {key}, got {metadata[key]!r}")
+    if images.dtype != torch.float32 or images.ndim != 4 or not images.numel():
         raise UserError(
             f"expected float32 images (N, C, H, W), got {images.dtype} {tuple(images.shape)}"
         )
@@ -216,14 +233,20 @@ def _check(images: Tensor, labels: Tensor, metadata: dict[str, Any]) -> None:
         if (
             not isinstance(values, list)
             or len(values) != images.shape[1]
-            or not all(isinstance(v, int | float) and math.isfinite(v) for v in values)
+            or not all(type(v) in (int, float) and abs(v) < 1e30 for v in values)
         ):
             raise UserError(f"expected {images.shape[1]} numbers as {key}, got {values!r}")
+    if min(metadata["std"]) <= 0:
+        raise UserError(f"expected std above 0, got {metadata['std']}")
     _check_labels(labels, len(images), metadata["class_names"])
 
 
 def _check_labels(labels: Tensor, count: int, class_names: Any) -> None:
-    if not isinstance(class_names, list) or len(class_names) < 2:
+    if (
+        not isinstance(class_names, list)
+        or len(class_names) < 2
+        or not all(isinstance(name, str) for name in class_names)
+    ):
         raise UserError(f"expected a list of class names, got {class_names!r}")
     classes = len(class_names)
     if labels.dtype == torch.int64 and labels.shape == (count,):

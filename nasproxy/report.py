@@ -10,6 +10,7 @@ from nasproxy.comparison import Comparable, Join, Ranking, finite, make_source, 
 from nasproxy.correlation import resample_count
 from nasproxy.errors import UserError
 from nasproxy.files import write_atomically, write_json, write_text
+from nasproxy.runtime import check_seed
 from nasproxy.words import advice, findings, headline
 
 
@@ -86,22 +87,26 @@ class Report:
             pictures: PNGs for the page, such as those of proxy sets, by caption.
             command: what makes the report again, for the page.
         """
-        from nasproxy.figures import FIGURES  # matplotlib and Plotly take a second to import
+        from nasproxy.figures import (
+            FIGURES,
+            plain_text,
+        )  # matplotlib and Plotly take a second to import
         from nasproxy.page import to_html
 
         folder = Path(folder)
-        drawn = {}
+        drawn = []
         for name, draw in FIGURES.items():
-            figure = draw(self)
-            if figure is None:  # nothing to show
-                (folder / name).unlink(missing_ok=True)
-                continue
-            write_atomically(
-                folder / name, lambda temporary: figure.savefig(temporary, format="png")
-            )
-            drawn[name] = figure
+            with plain_text():
+                figure = draw(self)
+                if figure is None:  # nothing to show
+                    (folder / name).unlink(missing_ok=True)
+                    continue
+                write_atomically(
+                    folder / name, lambda temporary: figure.savefig(temporary, format="png")
+                )
+            drawn.append(name)
         write_text(folder / "report.html", to_html(self, pictures or {}, command))
-        write_text(folder / "report.md", self.to_markdown(list(drawn)))
+        write_text(folder / "report.md", self.to_markdown(drawn))
         write_json(folder / "report.json", {**self.to_dict(), **(extra or {})})
 
 
@@ -130,6 +135,7 @@ def correlate(
         UserError: fewer than three architectures are in common, or the studies are of different
             data or spaces.
     """
+    check_seed(seed)
     if not rankings:
         raise UserError("correlate needs one ranking or more beside the truth")
     source, *others = (make_source(given) for given in (truth, *rankings))

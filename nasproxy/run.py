@@ -22,13 +22,13 @@ from nasproxy.network import describe_network, save_network
 from nasproxy.progress import logged_to, progress, say
 from nasproxy.proxy import ProxySet
 from nasproxy.report import Report, correlate
-from nasproxy.runtime import threads
+from nasproxy.runtime import check_seed, pick_device, threads
 from nasproxy.spaces import Architecture, Space, load_space
 from nasproxy.spec import command_line
 from nasproxy.storage import open_storage
 from nasproxy.study import architecture_of, rank, scored
 from nasproxy.train import FULL_RECIPE, PROXY_RECIPE, Recipe, evaluate_network
-from nasproxy.workers import Workers
+from nasproxy.workers import Workers, check_limits
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class RunOptions:
         for name, least in (("trials", 3), ("search", 0), ("confirm", 1), ("seeds", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"expected {name} of {least} or more, got {getattr(self, name)}")
-        if self.jobs is not None and self.jobs < 1:
-            raise UserError(f"expected jobs of 1 or more, got {self.jobs}")
+        check_limits(self.jobs, self.trial_timeout)
+        check_seed(self.seed)
         method_options(self.method, ipc=self.ipc, steps=self.steps, seed=self.seed)
 
     @property
@@ -140,6 +140,7 @@ def run(options: RunOptions = RunOptions()) -> RunResult:
     Raises:
         UserError: an option is off, or `out` holds a run with other options.
     """
+    pick_device(options.device)
     data = load_dataset(options.data, options.root)
     space = replace(
         load_space(options.space), max_params=options.max_params, max_macs=options.max_flops

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import platform
+import random
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -11,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from nasproxy.errors import UserError
@@ -36,6 +38,8 @@ def pick_device(name: str = "auto") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError(f"not made for {device.type}")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):
         raise UserError(
@@ -44,13 +48,56 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that a random generator would refuse.
+
+    Raises:
+        UserError: it is not from 0 to 2**32 - 1.
+    """
+    if not 0 <= seed < 2**32:
+        raise UserError(f"expected a seed from 0 to {2**32 - 1}, got {seed}")
+
+
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global generators inside the block and put them back after it."""
+    """Seed the global generators inside the block and put them back after it."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+@contextlib.contextmanager
+def contained() -> Iterator[None]:
+    """Put torch's global settings back after the block, which runs somebody's network."""
+    dtype, count = torch.get_default_dtype(), torch.get_num_threads()
+    device = torch.get_default_device()
+    grad, anomaly = torch.is_grad_enabled(), torch.is_anomaly_enabled()
+    deterministic = torch.get_deterministic_debug_mode()
+    precision, benchmark = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
+    try:
         yield
+    finally:
+        torch.set_default_dtype(dtype)
+        if torch.get_default_device() != device:
+            torch.set_default_device(None if device.type == "cpu" else device)
+        if torch.get_num_threads() != count:
+            torch.set_num_threads(count)
+        torch.set_grad_enabled(grad)
+        if torch.is_anomaly_enabled() != anomaly:
+            torch.autograd.set_detect_anomaly(anomaly)
+        if torch.get_deterministic_debug_mode() != deterministic:
+            torch.set_deterministic_debug_mode(deterministic)
+        if torch.get_float32_matmul_precision() != precision:
+            torch.set_float32_matmul_precision(precision)
+        torch.backends.cudnn.benchmark = benchmark
 
 
 @cache

@@ -27,6 +27,7 @@ from torch import nn
 
 from nasproxy.errors import BrokenArchitecture, UserError, nearest, reason
 from nasproxy.files import write_text
+from nasproxy.runtime import contained
 from nasproxy.size import count_macs, count_params
 from nasproxy.spec import parse_spec
 
@@ -73,6 +74,11 @@ class Space:
     max_params: float | None = None
     max_macs: float | None = None
 
+    def __post_init__(self) -> None:
+        for name, most in (("max_params", self.max_params), ("max_flops", self.max_macs)):
+            if most is not None and not most > 0:
+                raise UserError(f"expected {name} above 0, got {most}")
+
     def __reduce__(self) -> tuple[Callable[..., "Space"], tuple[str]]:
         return load_space, (self.locator,)  # modules don't travel; the other side loads it anew
 
@@ -89,9 +95,15 @@ class Space:
 
     def key(self, params: Mapping[str, Any]) -> str:
         """The readable name of an architecture: the space's `describe`, else its parameters."""
-        if hasattr(self.module, "describe"):
-            return str(self.module.describe(dict(params)))
-        return plain_key(params)
+        if not hasattr(self.module, "describe"):
+            return plain_key(params)
+        try:
+            key = self.module.describe(dict(params))
+        except (Exception, SystemExit) as error:
+            raise UserError(f"{self.name}: describe failed: {reason(error)}") from error
+        if not isinstance(key, str) or not key:
+            raise UserError(f"{self.name}: expected a name from describe, got {key!r}")
+        return key
 
     def canonical(self, params: Mapping[str, Any]) -> str:
         """The space's `canonical` name, shared by architectures that compute the same."""
@@ -113,7 +125,7 @@ class Space:
             network = self.module.build(trial, input_shape, num_classes, **self.options)
         except UserError as error:
             raise UserError(f"{self.name}: {error}") from None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise BrokenArchitecture(reason(error)) from error
         unknown = set(params) - set(trial.params)
         if unknown:
@@ -132,15 +144,16 @@ class Space:
         error: str | None = None
         try:
             try:
-                with torch.device("meta"):
+                with contained(), torch.device("meta"):
                     self._build_within_limits(trial, input_shape, num_classes)
             except (UserError, BrokenArchitecture):
                 raise
             except Exception:  # some code needs real tensors; a trial repeats what it suggested
-                self._build_within_limits(trial, input_shape, num_classes)
+                with contained():
+                    self._build_within_limits(trial, input_shape, num_classes)
         except UserError:
             raise
-        except Exception as failure:
+        except (Exception, SystemExit) as failure:
             error = reason(failure)
         params, distributions = dict(trial.params), dict(trial.distributions)
         if error is not None:  # perhaps not all parameters are there to be described
@@ -157,6 +170,8 @@ class Space:
             self.module.suggest(trial)  # a space whose every choice is valid may offer this
             return
         network = self.module.build(trial, input_shape, num_classes, **self.options)
+        if not isinstance(network, nn.Module):
+            raise BrokenArchitecture(f"build returned {type(network).__name__}, not an nn.Module")
         if self.max_params is not None and (params := count_params(network)) > self.max_params:
             raise BrokenArchitecture(f"over budget: {params} parameters")
         if self.max_macs is not None and (macs := count_macs(network, input_shape)) > self.max_macs:
@@ -235,6 +250,8 @@ class _ScriptedTrial(optuna.trial.FixedTrial):
         return self._chosen[name][0]
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        if not all(c is None or isinstance(c, bool | int | float | str) for c in choices):
+            raise UserError(f"{name}: expected choices of text, numbers or None, got {choices}")
         return self._take(name, CategoricalDistribution(choices))
 
     def suggest_int(
@@ -343,13 +360,15 @@ def load_space(name: str) -> Space:
         module = _import(name)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"search space {name!r} fails to import: {reason(error)}") from error
     if not callable(getattr(module, "build", None)):
         raise UserError(
             f"search space {name!r} has no function build(trial, input_shape, num_classes)"
         )
-    path = Path(str(module.__file__))
+    path = Path(str(getattr(module, "__file__", None)))
+    if not path.is_file():
+        raise UserError(f"search space {name!r} has no file")
     known = list(inspect.signature(module.build).parameters)[3:]
     for option in options:
         if option not in known:
@@ -395,7 +414,7 @@ def _import(name: str) -> ModuleType:
 def _find_module(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
+    except (ImportError, ValueError):
         return False
 
 

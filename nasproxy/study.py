@@ -25,6 +25,7 @@ from functools import partial
 from typing import Any
 
 import optuna
+import torch
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -38,7 +39,7 @@ from nasproxy.halving import make_pruner, make_rungs
 from nasproxy.note import annotate
 from nasproxy.progress import progress as progress_bar
 from nasproxy.proxy import ProxySet
-from nasproxy.runtime import hardware, pick_device, seeded, versions
+from nasproxy.runtime import check_seed, contained, hardware, pick_device, seeded, versions
 from nasproxy.size import count_macs, count_params
 from nasproxy.spaces import Architecture, Space, load_space
 from nasproxy.storage import open_storage, open_study
@@ -122,6 +123,7 @@ def rank(
     for name, value in (("trials", trials), ("seeds", seeds), ("jobs", jobs)):
         if value is not None and value < 1:
             raise UserError(f"expected {name} of 1 or more, got {value}")
+    check_seed(seed)
     if sampler not in SAMPLERS:
         raise UserError(f"unknown sampler {sampler!r}{nearest(sampler, SAMPLERS)}")
     space = load_space(space) if isinstance(space, str) else space
@@ -160,6 +162,9 @@ def rank(
         "versions": versions(),
     }
     pool = workers or Workers(jobs, device, trial_timeout)
+    plan: list[Architecture] = []
+    if like is not None or sampler not in STEERED:  # before a storage is made for nothing
+        plan = _plan(space, shape, classes, trials, sampler, like, seed)
     opened = open_storage(storage) if isinstance(storage, str | None) else storage
     made = open_study(study, opened, identity, record, estimator.metric)
     if isinstance(pruner, BasePruner):
@@ -171,7 +176,7 @@ def rank(
         if like is None and sampler in STEERED:
             scoring.steer(sampler, trials)
         else:
-            scoring.score(_plan(space, shape, classes, trials, sampler, like, seed))
+            scoring.score(plan)
     _require_a_score(made)
     proxy = proxy_of(by)
     annotate(made, {} if proxy is None else {"proxy set": proxy.picture(data=data)})
@@ -204,6 +209,9 @@ def _plan(
 def architecture_of(trial: FrozenTrial) -> Architecture:
     """The architecture of a trial of ours."""
     attributes = trial.user_attrs
+    for key in ("architecture", "drawn"):
+        if not isinstance(attributes.get(key), str):
+            raise UserError(f"trial {trial.number} has no {key}: its study is not of our making")
     return Architecture(
         trial.params,
         trial.distributions,
@@ -257,22 +265,24 @@ class _Scoring:
                     bar.update()
 
     def _large_first(self, plan: list[Architecture]) -> Iterator[Architecture]:
-        """The plan block by block, the most work first in each: no worker ends long after others.
+        """The plan block by block, the largest first in each: no worker ends long after others.
 
         Only within blocks, so that an interrupted study is a uniform draw but for its last one.
         """
         for first in range(0, len(plan), _BLOCK):
-            yield from sorted(plan[first : first + _BLOCK], key=self._macs, reverse=True)
+            yield from sorted(plan[first : first + _BLOCK], key=self._size, reverse=True)
 
-    def _macs(self, architecture: Architecture) -> float:
+    def _size(self, architecture: Architecture) -> int:
+        """Its parameters: what it computes would have to be run, and might never come back."""
         if architecture.error is not None:
-            return 0.0
+            return 0
         try:
-            with seeded(self.seed):
+            # no memory for weights: this is the driver's process
+            with contained(), seeded(self.seed), torch.device("meta"):
                 network = self._candidate(architecture.key, architecture.params).build()
-                return count_macs(network, self.input_shape)
-        except Exception:  # it will be said when it is scored
-            return 0.0
+                return count_params(network)
+        except Exception:  # what is wrong will be said when it is scored
+            return 0
 
     def _score_at_once(self, plan: Iterable[Architecture], bar: Any) -> None:
         """Scores that take no time: each goes into the storage whole, in one write."""
@@ -370,7 +380,7 @@ class _Scoring:
             while self._buildable() < trials and idle < _PATIENCE:
                 before = len(self._known)
                 number = len(self.study.get_trials(deepcopy=False))
-                self.study.sampler = STEERED[sampler](self.seed * 1_000_003 + number)
+                self.study.sampler = STEERED[sampler]((self.seed * 1_000_003 + number) % 2**32)
                 batch = [self._ask(sampler) for _ in range(min(_BATCH, trials - self._buildable()))]
                 self._run(iter([trial for trial in batch if trial is not None]), bar)
                 idle = idle + 1 if len(self._known) == before else 0

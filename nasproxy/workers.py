@@ -22,10 +22,22 @@ import torch
 
 from nasproxy.errors import UserError, reason
 from nasproxy.estimators.base import Candidate, Estimator, Scores
-from nasproxy.runtime import cores, keep_memory, pick_device, threads
+from nasproxy.runtime import contained, cores, keep_memory, pick_device, seeded, threads
 
 _GRACE = 5.0  # seconds that code has to end after its time is up
 Outcome = Scores | str  # scores, or why there are none
+
+
+def check_limits(jobs: int | None, timeout: float | None) -> None:
+    """Refuse what no machine could do.
+
+    Raises:
+        UserError: so many processes that they would only wait for each other, or no time at all.
+    """
+    if timeout is not None and not 0 < timeout < threading.TIMEOUT_MAX:
+        raise UserError(f"expected a timeout above 0 seconds, got {timeout}")
+    if jobs is not None and not 1 <= jobs <= 8 * max(cores(), 8):
+        raise UserError(f"expected jobs from 1 to {8 * max(cores(), 8)}, got {jobs}")
 
 
 class Workers:
@@ -44,10 +56,7 @@ class Workers:
     def __init__(
         self, jobs: int | None = None, device: str = "auto", timeout: float | None = None
     ) -> None:
-        if timeout is not None and not 0 < timeout < threading.TIMEOUT_MAX:
-            raise UserError(f"expected a timeout above 0 seconds, got {timeout}")
-        if jobs is not None and jobs < 1:
-            raise UserError(f"expected jobs of 1 or more, got {jobs}")
+        check_limits(jobs, timeout)
         self.jobs = jobs or (1 if pick_device(device).type == "cuda" else cores())
         self.timeout = timeout
         self._pool: Any = None
@@ -131,6 +140,7 @@ class Workers:
 
 
 def _prepare() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the driver to act on
     torch.set_num_threads(1)
     keep_memory()
 
@@ -158,8 +168,9 @@ def _score_published(
 def score(estimator: Estimator, candidate: Candidate, seed: int) -> Outcome:
     """Whatever a user's network does wrong is a reason to record, not the end of the study."""
     try:
-        return estimator(candidate, seed)
-    except Exception as error:
+        with contained(), seeded(seed):  # a network may draw when it is evaluated, too
+            return estimator(candidate, seed)
+    except (Exception, SystemExit) as error:
         return reason(error)
 
 

@@ -1,5 +1,6 @@
 """Distribution matching (DM; Zhao & Bilen, WACV 2023, arXiv 2110.04181)."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from nasproxy.data import Dataset, ImageSet
 from nasproxy.errors import UserError
 from nasproxy.layout import autocast, check_precision, make_fast
 from nasproxy.progress import progress
-from nasproxy.runtime import images_at_once
+from nasproxy.runtime import check_seed, images_at_once
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class MatchingOptions:
         for name in ("ipc", "steps", "real_batch"):
             if getattr(self, name) < 1:
                 raise UserError(f"expected {name} of 1 or more, got {getattr(self, name)}")
-        if self.image_lr is not None and not self.image_lr > 0:
+        check_seed(self.seed)
+        if self.image_lr is not None and not 0 < self.image_lr < math.inf:
             raise UserError(f"expected image_lr above 0, got {self.image_lr}")
         if not 0 <= self.momentum < 1:
             raise UserError(f"expected momentum in [0, 1), got {self.momentum}")

@@ -8,6 +8,7 @@ from torch import Tensor
 from nasproxy.condense.kept import Kept
 from nasproxy.data import Dataset, ImageSet
 from nasproxy.errors import UserError
+from nasproxy.runtime import check_seed
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class RandomOptions:
     def __post_init__(self) -> None:
         if self.ipc < 1:
             raise UserError(f"expected ipc of 1 or more, got {self.ipc}")
+        check_seed(self.seed)
 
 
 def choose_random(

@@ -3,13 +3,16 @@
 import csv
 import gzip
 import hashlib
+import io
 import math
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nasproxy.errors import BrokenArchitecture, UserError, nearest
 from nasproxy.estimators.base import Candidate, Scores
 
+_LARGEST = 2**28  # bytes, unpacked
 KEY_COLUMNS = ("arch", "architecture")  # a table names its architectures in one of these
 
 
@@ -69,18 +72,25 @@ def read_table(path: str, column: str) -> TableEstimator:
         raise UserError(f"no such table: {path}")
     try:
         raw = file.read_bytes()
-        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig")
-        rows = list(csv.DictReader(text.splitlines(), strict=True))
-    except (OSError, EOFError, ValueError, csv.Error) as error:
+        text = _unpacked(raw).decode("utf-8-sig")
+        if "\0" in text:
+            raise ValueError("it holds NUL")
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        columns = list(reader.fieldnames or [])
+        rows = list(reader)
+    except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
         raise UserError(f"{path}: not a readable CSV file in UTF-8 ({error})") from None
-    columns = list(rows[0]) if rows else []
     if column not in columns:
-        raise UserError(f"{path} has no column {column!r}{nearest(column, map(str, columns))}")
+        raise UserError(f"{path} has no column {column!r}{nearest(column, columns)}")
+    if columns.count(column) > 1:
+        raise UserError(f"{path} has the column {column!r} twice")
     key = next((name for name in KEY_COLUMNS if name in columns), None)
     if key is None:
         raise UserError(f"{path}: expected a column named {' or '.join(KEY_COLUMNS)}")
     values: dict[str, float] = {}
     for row in rows:
+        if not row[key]:
+            raise UserError(f"{path}: a row has nothing in the column {key}")
         if row[key] in values:
             raise UserError(f"{path} has {row[key]} twice")
         values[row[key]] = _number(row[column])
@@ -88,6 +98,15 @@ def read_table(path: str, column: str) -> TableEstimator:
         raise UserError(f"{path}: column {column!r} holds no numbers")
     digest = hashlib.sha256(raw).hexdigest()[:16]
     return TableEstimator(f"table:{file.name}:{column}", column, digest, values)
+
+
+def _unpacked(raw: bytes) -> bytes:
+    if raw[:2] == b"\x1f\x8b":
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as packed:
+            raw = packed.read(_LARGEST + 1)
+    if len(raw) > _LARGEST:
+        raise ValueError(f"it has more than {_LARGEST} bytes")
+    return raw
 
 
 def _number(text: str | None) -> float:
