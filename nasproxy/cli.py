@@ -30,7 +30,15 @@ from nasproxy.proxy import ProxySet
 from nasproxy.report import correlate
 from nasproxy.run import RunOptions, run
 from nasproxy.spaces import copy_space, load_space, space_names
-from nasproxy.storage import DEFAULT_STORAGE, load_study, open_storage
+from nasproxy.storage import (
+    DEFAULT_STORAGE,
+    STORAGE_ERRORS,
+    hide_password,
+    load_study,
+    open_storage,
+    storage_reason,
+    without_passwords,
+)
 from nasproxy.study import rank, scored
 from nasproxy.train import PROXY_RECIPE, Recipe
 
@@ -273,7 +281,7 @@ def rank_command(options: RankCommand) -> "Answer":
     lines += [f"  {row['score']:<10.6g} {row['architecture']}" for row in rows[:10]]
     if len(rows) > 10:
         lines.append(f"  ... and {len(rows) - 10} more")
-    made = {"study": study.study_name, "storage": options.storage, "ranking": rows}
+    made = {"study": study.study_name, "storage": hide_password(options.storage), "ranking": rows}
     return Answer(made, "\n".join(lines))
 
 
@@ -499,7 +507,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(answer.document, allow_nan=False) if as_json else answer.text)
         return 0
     except (UserError, argparse.ArgumentError, jsonargparse.ArgumentError) as error:
-        print(f"nasproxy: error: {' '.join(str(error).split())}", file=sys.stderr)
+        said = without_passwords(" ".join(str(error).split()))
+        print(f"nasproxy: error: {said}", file=sys.stderr)
+        return EXIT_ERROR
+    except STORAGE_ERRORS as error:
+        print(
+            f"nasproxy: error: the storage failed: {storage_reason(error)}; when it is back, the "
+            "same command goes on from here",
+            file=sys.stderr,
+        )
         return EXIT_ERROR
     except KeyboardInterrupt:
         print("nasproxy: interrupted; the same command goes on from here", file=sys.stderr)
@@ -510,8 +526,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("NASPROXY_TRACEBACK"):
             raise
+        said = without_passwords(reason(error))
         print(
-            f"nasproxy: internal error: {reason(error)}; please report it, with what "
+            f"nasproxy: internal error: {said}; please report it, with what "
             "NASPROXY_TRACEBACK=1 in the environment shows",
             file=sys.stderr,
         )

@@ -8,6 +8,7 @@ import nasproxy
 ROOT = Path(nasproxy.__file__).parent.parent
 ORDER = [
     "errors",
+    "process",
     "files",
     "runtime",
     "progress",
@@ -50,6 +51,7 @@ ORDER = [
     "workers",
     "evaluate",
     "storage",
+    "drivers",
     "study",
     "correlation",
     "comparison",
