@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -63,7 +64,9 @@ def server() -> Iterator[str]:
                 time.sleep(0.1)
         yield url
     finally:
-        process.terminate()
+        process.send_signal(
+            signal.SIGINT
+        )  # SIGTERM would wait for clients that are still connected
         process.wait()
         shutil.rmtree(folder)
 
