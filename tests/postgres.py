@@ -64,9 +64,7 @@ def server() -> Iterator[str]:
                 time.sleep(0.1)
         yield url
     finally:
-        process.send_signal(
-            signal.SIGINT
-        )  # SIGTERM would wait for clients that are still connected
+        process.send_signal(signal.SIGINT)  # SIGTERM would wait for clients
         process.wait()
         shutil.rmtree(folder)
 
