@@ -38,7 +38,15 @@ from nasproxy.report import Report, correlate
 from nasproxy.run import RunOptions, run
 from nasproxy.spaces import copy_space, load_space, space_names
 from nasproxy.spec import command_line
-from nasproxy.storage import DEFAULT_STORAGE, load_study, open_storage, storage_failure
+from nasproxy.storage import (
+    DEFAULT_STORAGE,
+    STORAGE_ERRORS,
+    hide_password,
+    load_study,
+    open_storage,
+    storage_failure,
+    without_passwords,
+)
 from nasproxy.study import rank, scored
 from nasproxy.train import PROXY_RECIPE, Recipe
 
@@ -289,7 +297,7 @@ def rank_command(options: RankCommand) -> "Answer":
     lines += [f"  {row['score']:<10.6g} {row['architecture']}" for row in rows[:10]]
     if len(rows) > 10:
         lines.append(f"  ... and {len(rows) - 10} more")
-    made = {"study": study.study_name, "storage": options.storage, "ranking": rows}
+    made = {"study": study.study_name, "storage": hide_password(options.storage), "ranking": rows}
     return Answer(made, "\n".join(lines))
 
 
@@ -573,13 +581,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(f"{error.filename or 'the system'}: {error.strerror or error}")
     except MemoryError as error:
         return _refuse(f"there is not enough memory: {error}")
-    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+    except STORAGE_ERRORS as error:
         return _refuse(storage_failure(error))
     except Exception as error:
         if os.environ.get("NASPROXY_TRACEBACK"):
             raise
+        said = without_passwords(reason(error))
         print(
-            f"nasproxy: internal error: {reason(error)}; please report it, with what "
+            f"nasproxy: internal error: {said}; please report it, with what "
             "NASPROXY_TRACEBACK=1 in the environment shows",
             file=sys.stderr,
         )
@@ -648,7 +657,7 @@ def _check_values(options: type, values: Mapping[str, Any]) -> None:
 
 def _refuse(why: str) -> int:
     """Say in one line, and no endless one, what is wrong with the input."""
-    print(f"nasproxy: error: {one_line(why)[:2000]}", file=sys.stderr)
+    print(f"nasproxy: error: {without_passwords(one_line(why))[:2000]}", file=sys.stderr)
     return EXIT_ERROR
 
 

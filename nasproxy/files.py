@@ -1,5 +1,6 @@
 """Writing files so that a reader never sees half of one."""
 
+import glob
 import json
 import os
 import tempfile
@@ -13,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from nasproxy.errors import UserError
+from nasproxy.process import is_alive, this_process
 
 _BOMB = 2**30, 200  # an array that unpacks to more bytes, and to so many times its packed size
 
@@ -20,13 +22,17 @@ _BOMB = 2**30, 200  # an array that unpacks to more bytes, and to so many times 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write` with a temporary name in the same folder, then rename it to `path`.
 
+    What a killed process left of an earlier attempt at the same file is removed.
+
     Raises:
         UserError: the folder can't be made or written to.
     """
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+        _remove_left(path)
+        prefix = f".{path.name}.{this_process()}."
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
         os.close(handle)
         temporary = Path(name)
         write(temporary)
@@ -40,6 +46,14 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _remove_left(path: Path) -> None:
+    """Remove temporary files for `path` whose processes, of this machine, are gone."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        made_by = left.name.removeprefix(f".{path.name}.").removesuffix(path.suffix)
+        if is_alive(made_by.rpartition(".")[0]) is False:
+            left.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

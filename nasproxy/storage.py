@@ -1,17 +1,21 @@
 """Opening Optuna storages and the studies in them."""
 
+import random
+import re
 import sqlite3
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 
 from nasproxy.errors import UserError, nearest, reason
 
@@ -21,6 +25,11 @@ _NUMBERS = {"accuracy", "loss", "params", "macs", "latency", "seconds", "stopped
 DEFAULT_STORAGE = "sqlite:///nasproxy.db"
 _TABLES = {"studies", "version_info"}  # of Optuna's, the first that it makes
 _BUSY_SECONDS = 60  # how long to wait for another process's write
+_SERVER_SECONDS = 10  # how long to wait for a server's answer
+_TRIES = 5  # several drivers that open an empty storage stand in each other's way
+# what a database raises that is gone, locked or full, by itself and as Optuna has it
+STORAGE_ERRORS = (StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
+_secrets: set[str] = set()  # passwords of the storages that this process has been given
 
 
 def open_storage(url: str | None, must_exist: bool = False) -> optuna.storages.BaseStorage:
@@ -31,18 +40,18 @@ def open_storage(url: str | None, must_exist: bool = False) -> optuna.storages.B
     """
     if url is None:
         return optuna.storages.InMemoryStorage()
-    try:
-        parsed = make_url(url)
-    except sqlalchemy.exc.ArgumentError:
-        raise UserError(f"expected a storage URL such as {DEFAULT_STORAGE}, got {url!r}") from None
-    shown = parsed.render_as_string(hide_password=True)
+    parsed = _parse(url)
+    shown = hide_password(url)
     sqlite = parsed.get_backend_name() == "sqlite"
     if sqlite:
         _prepare_sqlite(parsed.database, shown, must_exist)
+    options: dict[str, Any] = {"pool_pre_ping": True}  # servers close idle connections
+    if sqlite:
+        options = {"connect_args": {"timeout": _BUSY_SECONDS}}
+    elif parsed.drivername == "postgresql+psycopg":
+        options["connect_args"] = {"connect_timeout": _SERVER_SECONDS}
     try:
-        storage = optuna.storages.RDBStorage(
-            url, engine_kwargs={"connect_args": {"timeout": _BUSY_SECONDS}} if sqlite else {}
-        )
+        storage = _open_with_patience(parsed.render_as_string(hide_password=False), options)
         sqlalchemy.event.listen(
             storage.engine, "handle_error", lambda context: _name(context, shown)
         )
@@ -50,11 +59,83 @@ def open_storage(url: str | None, must_exist: bool = False) -> optuna.storages.B
             sqlalchemy.event.listen(storage.engine, "connect", _relax_sync)
             storage.engine.dispose()  # connections made before the listener would not relax
         return storage
+    except ImportError:
+        extra = "pip install 'nasproxy[postgres]'"
+        how = extra if parsed.get_backend_name() == "postgresql" else "install its driver"
+        raise UserError(
+            f"cannot open the storage {shown}: no Python package for {parsed.drivername} is "
+            f"installed; {how}"
+        ) from None
     except Exception as error:
-        said = reason(getattr(error, "orig", None) or error)
-        if parsed.password:
-            said = said.replace(str(parsed.password), "***")
-        raise UserError(f"cannot open the storage {shown}: {said}") from None
+        raise UserError(f"cannot open the storage {shown}: {storage_reason(error)}") from None
+
+
+def _parse(url: str) -> URL:
+    """A URL, its driver the one that we install; its passwords are known from now on.
+
+    Nothing of a URL that can't be read is repeated: what may be a password is anyone's guess.
+    """
+    try:
+        parsed = make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        got = repr(url) if "@" not in url and "password" not in url else "one that can't be read"
+        raise UserError(
+            f"expected a storage URL such as {DEFAULT_STORAGE}, got {got}; a password's special "
+            "characters are written as %40 for @, and so on"
+        ) from None
+    given = [parsed.password, *(value for name, value in _queried(parsed) if "pass" in name)]
+    for secret in filter(None, given):
+        _secrets.update({str(secret), quote(str(secret), safe="")})
+    if "@" in (parsed.host or ""):
+        raise UserError("the storage URL has two @: write one in a password as %40")
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    return parsed
+
+
+def _queried(url: URL) -> list[tuple[str, str]]:
+    return [(name, value) for name, values in url.normalized_query.items() for value in values]
+
+
+def hide_password(url: str) -> str:
+    """A storage's URL as it may be shown.
+
+    Raises:
+        UserError: it is none.
+    """
+    _parse(url)
+    shown = make_url(url)
+    shown = shown.update_query_pairs(
+        [(name, "***") for name, _ in _queried(shown) if "pass" in name]
+    )
+    return shown.render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
+
+
+def without_passwords(text: str) -> str:
+    """A text in which passwords, of URLs and of the storages given, are blotted out."""
+    text = re.sub(r"(://[^\s:@/]*):\S*@", r"\1:***@", text)
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
+def storage_reason(error: BaseException) -> str:
+    """What a database says, in one line, without Optuna's and SQLAlchemy's words around it."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else None
+    error = cause or error
+    return without_passwords(reason(getattr(error, "orig", None) or error))
+
+
+def _open_with_patience(url: str, options: dict[str, Any]) -> optuna.storages.RDBStorage:
+    for left in reversed(range(_TRIES)):
+        try:
+            return optuna.storages.RDBStorage(url, engine_kwargs=dict(options))
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            made_by_others = isinstance(error, sqlalchemy.exc.IntegrityError)
+            if not left or not (made_by_others or "already exists" in str(error)):
+                raise
+            time.sleep(random.uniform(0.1, 0.5))
+    raise AssertionError
 
 
 def _prepare_sqlite(database: str | None, shown: str, must_exist: bool) -> None:
@@ -104,7 +185,10 @@ def storage_failure(error: BaseException) -> str:
     while error.__cause__ is not None and not isinstance(error, sqlalchemy.exc.SQLAlchemyError):
         error = error.__cause__
     which = " ".join(getattr(error, "__notes__", []))
-    return f"the storage {which} failed: {reason(getattr(error, 'orig', None) or error)}"
+    return (
+        f"the storage {which} failed: {storage_reason(error)}; when it is mended, the same command "
+        "goes on from here"
+    )
 
 
 def _relax_sync(connection: Any, record: Any) -> None:
@@ -197,17 +281,22 @@ def open_study(
     if not found.keys() & identity.keys() and trials:
         raise UserError(f"study {study.study_name!r} was not made by nasproxy; take another name")
     _check_study(study)
-    for key, value in identity.items():
-        if key in found and found[key] != value:
-            raise UserError(
-                f"study {study.study_name!r} was made with {key} = {found[key]}, "
-                f"now it is {value}; take another study name, or start afresh"
-            )
+    _require_same(study.study_name, found, identity)
     for key, value in {**record, **identity}.items():
         if key not in found:
             study.set_user_attr(key, value)
+    _require_same(study.study_name, study.user_attrs, identity)  # one made at the same moment
     if study.metric_names is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names([metric])
     return study
+
+
+def _require_same(name: str, found: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    for key, value in identity.items():
+        if key in found and found[key] != value:
+            raise UserError(
+                f"study {name!r} was made with {key} = {found[key]}, "
+                f"now it is {value}; take another study name, or start afresh"
+            )

@@ -8,17 +8,17 @@ A ranking is an Optuna study. Its trials are architectures, and carry:
   standard deviation) where there are several; ``loss``, ``params``, ``seconds``, ...;
 - ``invalid`` (it can't be built), ``broken`` (it can't be scored), ``missing`` (a table doesn't
   have it), ``duplicate``, or ``stopped`` (after so many epochs, by a pruner) where the state is
-  PRUNED: FAIL would make TPE forget it and ask for it again.
+  PRUNED: FAIL would make TPE forget it and ask for it again. FAIL is what never was: a claim that
+  another driver was before, or a trial whose driver died while it was being made.
 """
 
 import contextlib
 import itertools
 import math
-import os
-import socket
+import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -31,6 +31,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nasproxy.data import Dataset
+from nasproxy.drivers import UNBIASED, Driver, Ended
 from nasproxy.errors import UserError, nearest
 from nasproxy.estimators import Estimator, make_estimator, proxy_of
 from nasproxy.estimators.base import Candidate, Scores
@@ -53,13 +54,14 @@ STEERED: dict[str, Callable[[int], BaseSampler]] = {
     "nsga2": lambda seed: NSGAIISampler(seed=seed),
 }
 SAMPLERS = ("random", "all", *STEERED)
-UNBIASED = ("uniform", "all")  # values of `drawn` that a correlation may use
 _REASONS = ("broken", "missing", "invalid")  # attributes of trials without a score
 _BATCH = 4  # architectures that a steering sampler asks for before it sees their scores
 _PATIENCE = 25  # batches without anything new after which a space counts as exhausted
 _ANY_IMAGES = (3, 32, 32), 10  # what an estimator that needs no data builds networks for
 _BLOCK = 32  # architectures that are put in order of their work
 _ATTEMPTS = 3  # times that an architecture is tried whose worker died
+_ENDINGS = {"invalid", "broken", "missing", "duplicate", "stopped"}  # said before the state is
+POLL = 2.0  # seconds between looks at what other drivers are at
 
 
 def rank(
@@ -88,7 +90,11 @@ def rank(
 ) -> optuna.Study:
     """Score architectures of a space; the study that comes back is the ranking.
 
-    A study that is there already goes on: what is finished is not done again.
+    A study that is there already goes on: what is finished is not done again. Several calls, in
+    processes on one host or many, may fill one study in one storage: each architecture is scored by
+    one of them, they take over what is left by one that died, and all return when all is done. With
+    ``tpe`` and ``nsga2`` no architecture is scored twice either, but what is asked depends on who
+    was first, and each further driver may add one architecture to `trials`.
 
     Args:
         space: or its name.
@@ -169,10 +175,11 @@ def rank(
     made = open_study(study, opened, identity, record, estimator.metric)
     if isinstance(pruner, BasePruner):
         made.pruner = pruner
-    with contextlib.nullcontext() if workers else pool:
+    with contextlib.nullcontext() if workers else pool, Driver(made) as driver:
         scoring = _Scoring(
-            made, space, shape, classes, estimator, seeds, seed, pool, train_twins, rungs, progress
-        )
+            made, driver, space, shape, classes, estimator, seeds, seed, pool, train_twins, rungs,
+            progress,
+        )  # fmt: skip
         if like is None and sampler in STEERED:
             scoring.steer(sampler, trials)
         else:
@@ -226,6 +233,7 @@ class _Scoring:
     """One study being filled."""
 
     study: optuna.Study
+    driver: Driver
     space: Space
     input_shape: tuple[int, int, int]
     num_classes: int
@@ -239,30 +247,53 @@ class _Scoring:
     _known: set[str] = field(default_factory=set)  # keys of architectures
     _invalid: set[str] = field(default_factory=set)  # those of them that can't be built
     _twins: dict[str, str] = field(default_factory=dict)  # key of the first of each canonical
+    _waiting: int = 0  # trials of other drivers, as the progress has it
+    _canonical: dict[str, str] = field(default_factory=dict)  # by key: it may take its time
 
     def score(self, plan: list[Architecture]) -> None:
         """Score every architecture of the plan that is not in the study yet."""
-        left = self._unfinished()
-        self._draw_again(plan)
-        todo = {a.key: a for a in plan if a.key not in self._known}
         buildable = [a for a in plan if a.error is None]
-        done = sum(a.key in self._known for a in buildable) - len(left)
-        with progress_bar(
-            f"ranking by {self.estimator.name}", len(buildable), max(done, 0), self.show
-        ) as bar:
-            if not self.estimator.seeded:
-                self._score_at_once(todo.values(), bar)
-                return
-            ordered = self._large_first(list(todo.values()))
-            asked = (self._claim(a) for a in ordered if not self._has_twin(a))
-            if self.rungs:
-                self._climb(itertools.chain(left, filter(None, asked)), bar)
-            else:
-                self._run(itertools.chain(left, filter(None, asked)), bar)
-            for architecture in todo.values():  # their twins are scored by now
-                if architecture.key not in self._known:
-                    self._copy(architecture)
-                    bar.update()
+        label = f"ranking by {self.estimator.name}"
+        with progress_bar(label, len(buildable), self._done(buildable), self.show) as bar:
+            while True:
+                left = self._learn()
+                self._draw_again(plan)
+                todo = {a.key: a for a in plan if a.key not in self._known}
+                self._fill(left, list(todo.values()), bar)
+                if self._done(plan) == len(plan):
+                    return
+                self._wait(bar)
+                bar.update(self._done(buildable) - bar.n)
+
+    def _done(self, plan: Iterable[Architecture]) -> int:
+        """How many of the plan have ended, by whichever driver."""
+        trials = self.study.get_trials(deepcopy=False)
+        ended = {_key(t) for t in trials if t.state.is_finished() and _counts(t)}
+        return sum(a.key in ended for a in plan)
+
+    def _fill(self, left: list[Trial], todo: list[Architecture], bar: Any) -> None:
+        """Score what a dead driver left and what of the plan no other driver comes to first."""
+        if not self.estimator.seeded:
+            self._score_at_once(todo, bar)
+            return
+        asked = (self._claim(a) for a in self._large_first(todo) if not self._has_twin(a))
+        if self.rungs:
+            self._climb(itertools.chain(left, filter(None, asked)), bar)
+        else:
+            self._run(itertools.chain(left, filter(None, asked)), bar)
+        for architecture in todo:  # their twins are scored by now
+            if architecture.key not in self._known:
+                bar.update(int(self._copy(architecture)))
+
+    def _wait(self, bar: Any) -> bool:
+        """Give other drivers some time; whether there are any at work."""
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if len(running) != self._waiting:
+            self._waiting = len(running)
+            bar.set_postfix_str(f"waiting for {len(running)} at other drivers" if running else "")
+        if running:
+            time.sleep(POLL)
+        return bool(running)
 
     def _large_first(self, plan: list[Architecture]) -> Iterator[Architecture]:
         """The plan block by block, the largest first in each: no worker ends long after others.
@@ -285,7 +316,7 @@ class _Scoring:
             return 0
 
     def _score_at_once(self, plan: Iterable[Architecture], bar: Any) -> None:
-        """Scores that take no time: each goes into the storage whole, in one write."""
+        """Scores that take no time: each goes into the storage whole, once it is known."""
         for architecture in plan:
             attributes: dict[str, Any] = {"architecture": architecture.key}
             attributes["drawn"] = architecture.drawn
@@ -304,23 +335,20 @@ class _Scoring:
         attributes: dict[str, Any],
         outcome: Outcome | None,
         by_epoch: dict[int, float] | None = None,
+        again: bool = False,
     ) -> None:
+        """Record what is known already, unless another driver has done so."""
         if isinstance(outcome, str):  # what a table lacks may still be a good architecture
             attributes["missing" if self.estimator.kind == "table" else "broken"] = outcome
         elif outcome is not None:
             attributes |= {k: float(v) for k, v in outcome.items() if k != "score"}
         good = isinstance(outcome, dict) and "stopped" not in attributes
-        self.study.add_trial(
-            optuna.trial.create_trial(
-                state=TrialState.COMPLETE if good else TrialState.PRUNED,
-                value=float(outcome["score"]) if good else None,  # type: ignore[index]
-                intermediate_values=by_epoch,
-                params=architecture.params,
-                distributions=architecture.distributions,
-                user_attrs=attributes,
-            )
-        )
+        trial_id = self.driver.claim(architecture, attributes, by_epoch, again)
         self._known.add(architecture.key)
+        if trial_id is not None:
+            state = TrialState.COMPLETE if good else TrialState.PRUNED
+            value = float(outcome["score"]) if good else None  # type: ignore[index]
+            self.driver.end(trial_id, state, value)
 
     def _has_twin(self, architecture: Architecture) -> bool:
         """Whether an isomorphic architecture is, or is about to be, in the study."""
@@ -330,16 +358,19 @@ class _Scoring:
         twin = self._twins.setdefault(canonical, architecture.key)
         return twin != architecture.key
 
-    def _copy(self, architecture: Architecture) -> None:
-        """Give an architecture the score of its twin, which computes the same."""
+    def _copy(self, architecture: Architecture) -> bool:
+        """Give an architecture the score of its twin, which computes the same; whether it could."""
         key = self._twins[self.space.canonical(architecture.params)]
         trials = self.study.get_trials(deepcopy=False)
         twin = next((t for t in trials if _key(t) == key and has_result(t)), None)
-        if twin is None:  # another process is at it: the next call copies its score
-            return
+        if twin is None:  # another driver is at it
+            return False
         self._add_as(architecture, twin, twin=key)
+        return True
 
-    def _add_as(self, architecture: Architecture, other: FrozenTrial, **more: Any) -> None:
+    def _add_as(
+        self, architecture: Architecture, other: FrozenTrial, again: bool = False, **more: Any
+    ) -> None:
         """Record an architecture with the score of another trial; its size is its own."""
         attributes = {k: v for k, v in other.user_attrs.items() if k != "driver"}
         attributes |= {"architecture": architecture.key, "drawn": architecture.drawn, **more}
@@ -350,7 +381,7 @@ class _Scoring:
             if "macs" in attributes:
                 attributes["macs"] = float(count_macs(network, self.input_shape))
         outcome: Outcome = attributes.get("broken") or {"score": float(other.value or 0.0)}
-        self._add(architecture, attributes, outcome, other.intermediate_values)
+        self._add(architecture, attributes, outcome, other.intermediate_values, again)
 
     def _draw_again(self, plan: Iterable[Architecture]) -> None:
         """Uniform draws that a search had come to: their scores count as drawn uniformly too.
@@ -358,7 +389,7 @@ class _Scoring:
         Without them the draws that a correlation sees would lack what the search liked.
         """
         trials = self.study.get_trials(deepcopy=False)
-        blind = {_key(t) for t in trials if t.user_attrs.get("drawn") in UNBIASED}
+        blind = {_key(t) for t in trials if t.user_attrs.get("drawn") in UNBIASED and _counts(t)}
         steered = {
             _key(t): t
             for t in trials
@@ -367,117 +398,164 @@ class _Scoring:
         for architecture in plan:
             key = architecture.key
             if architecture.drawn in UNBIASED and key in steered and key not in blind:
-                self._add_as(architecture, steered[key])
+                self._add_as(architecture, steered[key], again=True)
 
     def steer(self, sampler: str, trials: int) -> None:
         """Let a sampler ask, a batch at a time, until the study holds `trials` architectures."""
-        left = self._unfinished()
-        with progress_bar(
-            f"searching by {self.estimator.name}", trials, self._buildable() - len(left), self.show
-        ) as bar:
-            self._run(iter(left), bar)
+        label = f"searching by {self.estimator.name}"
+        with progress_bar(label, trials, 0, self.show) as bar:
             idle = 0
-            while self._buildable() < trials and idle < _PATIENCE:
-                before = len(self._known)
-                number = len(self.study.get_trials(deepcopy=False))
-                self.study.sampler = STEERED[sampler]((self.seed * 1_000_003 + number) % 2**32)
-                batch = [self._ask(sampler) for _ in range(min(_BATCH, trials - self._buildable()))]
-                self._run(iter([trial for trial in batch if trial is not None]), bar)
-                idle = idle + 1 if len(self._known) == before else 0
+            while True:
+                left = self._learn()
+                bar.update(self._buildable() - len(left) - bar.n)
+                self._run(iter(left), bar)
+                if idle < _PATIENCE and self._buildable() < trials:
+                    before = len(self._known)
+                    self._run(iter(self._ask_some(sampler, trials)), bar)
+                    idle = idle + 1 if len(self._known) == before else 0
+                elif not self._wait(bar):
+                    return
 
-    def _unfinished(self) -> list[Trial]:
-        """Learn what the study holds; trials whose driver died are taken over."""
-        left = []
-        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        for _ in waiting:  # died between enqueuing and asking: not claimed, to be asked anew
-            self.study.tell(self.study.ask(), state=TrialState.FAIL)
+    def _learn(self) -> list[Trial]:
+        """Learn what the study holds; what dead drivers left is taken over."""
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            self.driver.end(trial._trial_id, TrialState.FAIL)  # not ours: nothing here waits
+        trials = self.study.get_trials(deepcopy=False)
+        self.driver.learn(trials)
+        left: list[Trial] = []
+        for trial in reversed(self.driver.left_by_others(trials)):  # the first of several is kept
+            if _ENDINGS & trial.user_attrs.keys():
+                self.driver.end(trial._trial_id, TrialState.PRUNED, _last(trial))
+            elif not self._can_go_on(trial):
+                self.driver.end(trial._trial_id, TrialState.FAIL)
+            else:
+                left.insert(0, Trial(self.study, trial._trial_id))
+        self._known, self._invalid, self._twins = set(), set(), {}
         for trial in self.study.get_trials(deepcopy=False):
             key = _key(trial)
-            if trial.state is TrialState.RUNNING and not _alive(trial.user_attrs.get("driver")):
-                if not self._complete(trial):  # died before all its parameters were stored
-                    self.study.tell(trial.number, state=TrialState.FAIL)
-                    continue
-                left.append(Trial(self.study, trial._trial_id))
-            if trial.state is TrialState.FAIL or "duplicate" in trial.user_attrs:
+            if key is None or not _counts(trial):
                 continue
-            if key is not None:
-                self._known.add(key)
-                if "invalid" in trial.user_attrs:
-                    self._invalid.add(key)
-                else:
-                    self._twins.setdefault(self.space.canonical(trial.params), key)
+            self._known.add(key)
+            if "invalid" in trial.user_attrs:
+                self._invalid.add(key)
+            elif not trial.state.is_finished() or has_result(trial):
+                if key not in self._canonical:
+                    self._canonical[key] = self.space.canonical(trial.params)
+                self._twins.setdefault(self._canonical[key], key)
         return left
 
     def _buildable(self) -> int:
         return len(self._known) - len(self._invalid)
 
-    def _complete(self, trial: FrozenTrial) -> bool:
+    def _can_go_on(self, trial: FrozenTrial) -> bool:
+        """Whether a dead driver's trial is worth going on with; what was a copy is copied anew."""
         try:
-            return self.space.key(trial.params) == trial.user_attrs["architecture"]
-        except Exception:
+            named = self.space.key(trial.params) == trial.user_attrs["architecture"]
+        except Exception:  # it died before all was stored
             return False
+        if not named or not self.estimator.seeded or "twin" in trial.user_attrs:
+            return False
+        return self.driver.is_alone(trial._trial_id, trial.user_attrs["architecture"])
 
     def _claim(self, architecture: Architecture) -> Trial | None:
-        """A running trial for a given architecture; None if it can't even be built."""
+        """A running trial for a given architecture; None if it is another's or can't be built."""
+        invalid = {} if architecture.error is None else {"invalid": architecture.error}
+        trial_id = self.driver.claim(architecture, invalid)
         self._known.add(architecture.key)
-        self.study.enqueue_trial(
-            architecture.params,
-            user_attrs={
-                "architecture": architecture.key,
-                "drawn": architecture.drawn,
-                "driver": _driver(),
-            },
-        )
-        trial = self.study.ask(architecture.distributions)
-        return self._unless_invalid(trial, architecture)
+        if trial_id is None:
+            return None
+        if invalid:
+            self._invalid.add(architecture.key)
+            self.driver.end(trial_id, TrialState.PRUNED)
+            return None
+        return Trial(self.study, trial_id)
 
-    def _ask(self, sampler: str) -> Trial | None:
-        """A running trial that the sampler chose; None if it is known or can't be built."""
-        trial = self.study.ask()
+    def _ask_some(self, sampler: str, trials: int) -> list[Trial]:
+        """A batch of running trials that the sampler chose, without known or invalid ones."""
+        asked: list[Trial | None] = []
+        steering: BaseSampler | None = None
+        while len(asked) < _BATCH:
+            self._known |= self.driver.names()
+            if self._buildable() >= trials:
+                break
+            trial_id = self.driver.start({"drawn": sampler})
+            if steering is None:  # seeded by a number that no other driver gets
+                number = self.study._storage.get_trial(trial_id).number
+                steering = STEERED[sampler]((self.seed * 1_000_003 + number) % 2**32)
+            asked.append(self._ask(trial_id, steering))
+        return [trial for trial in asked if trial is not None]
+
+    def _ask(self, trial_id: int, sampler: BaseSampler) -> Trial | None:
+        """Let a sampler choose what a trial is of; None if it is known or can't be built."""
+        storage = self.study._storage
+        fresh = optuna.load_study(  # its cache of trials lasts for one trial
+            study_name=self.study.study_name, storage=storage, sampler=sampler
+        )
+        trial = Trial(fresh, trial_id)
         architecture = self.space.trace(trial, self.input_shape, self.num_classes)
-        trial.set_user_attr("driver", _driver())
-        trial.set_user_attr("drawn", sampler)
-        if architecture.key in self._known or self._has_twin(architecture):
-            trial.set_user_attr("architecture", architecture.key)
+        known = architecture.key in self._known or self._has_twin(architecture)
+        if known:
+            trial.set_user_attr("duplicate", True)  # first: what is named has the name
+        trial.set_user_attr("architecture", architecture.key)
+        if known or not self.driver.is_alone(trial_id, architecture.key):
             self._prune(trial, "duplicate", True)
             return None
         self._known.add(architecture.key)
-        trial.set_user_attr("architecture", architecture.key)
-        return self._unless_invalid(trial, architecture)
+        if architecture.error is not None:
+            self._invalid.add(architecture.key)
+            self._prune(trial, "invalid", architecture.error)
+            return None
+        return trial
 
-    def _unless_invalid(self, trial: Trial, architecture: Architecture) -> Trial | None:
-        if architecture.error is None:
-            return trial
-        self._invalid.add(architecture.key)
-        self._prune(trial, "invalid", architecture.error)
-        return None
-
-    def _prune(self, trial: Trial, attribute: str, why: str | float) -> None:
-        trial.set_user_attr(attribute, why)
-        self.study.tell(trial, state=TrialState.PRUNED)
+    def _prune(
+        self, trial: Trial, attribute: str, why: str | float, value: float | None = None
+    ) -> None:
+        with contextlib.suppress(Ended):
+            trial.set_user_attr(attribute, why)
+        self.driver.end(trial._trial_id, TrialState.PRUNED, value)
 
     def _climb(self, trials: Iterable[Trial], bar: Any) -> None:
         """Train all trials to each rung, stop those that the pruner names, and finish the rest."""
         alive: list[Trial] = []
         folder = self.workers.folder
         assert isinstance(self.estimator, TrainingEstimator)
+
+        def below(rung: int, trials: Iterable[Trial]) -> Iterator[Trial]:
+            for trial in trials:
+                alive.append(trial)
+                if rung not in _by_epoch(self.study, trial):
+                    yield trial
+
         for rung in self.rungs:
-
-            def below(rung: int = rung, trials: Iterable[Trial] = trials) -> Iterator[Trial]:
-                for trial in trials:
-                    alive.append(trial)
-                    if rung not in _by_epoch(self.study, trial):
-                        yield trial
-
-            self._run(below(), bar, rung, self.estimator.up_to(rung, folder))
+            estimator = self.estimator.up_to(rung, folder)
+            self._run(below(rung, trials), bar, rung, estimator)
+            while not self._all_are_at(rung):
+                left = self._stop_low(self._learn(), range(rung), bar)
+                self._run(below(rung, left), bar, rung, estimator)
+                if not self._all_are_at(rung):
+                    self._wait(bar)
             alive = [trial for trial in alive if not _is_finished(self.study, trial)]
             alive.sort(key=lambda trial: trial.number)
-            low = [trial for trial in alive if trial.should_prune()]
-            for trial in low:
-                self._prune(trial, "stopped", rung)
-                bar.update()
-            trials, alive = [trial for trial in alive if trial not in low], []
+            trials, alive = self._stop_low(alive, [rung], bar), []
         self._run(iter(trials), bar, None, self.estimator.up_to(None, folder))
+
+    def _all_are_at(self, rung: int) -> bool:
+        """Whether no trial of any driver has yet to come to a rung: all are judged together."""
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return all(rung in trial.intermediate_values for trial in running)
+
+    def _stop_low(self, trials: list[Trial], rungs: Collection[int], bar: Any) -> list[Trial]:
+        """Stop what the pruner names among those whose last rung is one of `rungs`; the others."""
+        low = [
+            trial
+            for trial in trials
+            if max(_by_epoch(self.study, trial), default=-1) in rungs and trial.should_prune()
+        ]  # all are judged before any is stopped
+        for trial in low:
+            by_epoch = _by_epoch(self.study, trial)
+            self._prune(trial, "stopped", max(by_epoch), by_epoch[max(by_epoch)])
+            bar.update()
+        return [trial for trial in trials if trial not in low]
 
     def _run(
         self,
@@ -574,8 +652,9 @@ class _Scoring:
         """Keep one seed of several; the score comes last: it says that all is there."""
         if self.seeds > 1 and not isinstance(outcome, str):
             names = (name for name in outcome if "@" not in name)
-            for name in sorted(names, key=lambda name: name == "score"):
-                trial.set_user_attr(f"{name}_seed{k}", float(outcome[name]))
+            with contextlib.suppress(Ended):
+                for name in sorted(names, key=lambda name: name == "score"):
+                    trial.set_user_attr(f"{name}_seed{k}", float(outcome[name]))
 
     def _tell(self, trial: Trial, outcomes: list[Outcome], rung: int | None = None) -> bool:
         """Record the mean over the seeds; at a rung it is reported. Whether the trial ended."""
@@ -587,21 +666,22 @@ class _Scoring:
             self._prune(trial, "broken", wrong[0])
             return True
         before = trial.user_attrs.get("seconds", 0.0) if self.rungs else 0.0
-        for name in sorted(set.intersection(*(set(outcome) for outcome in good)) - {"score"}):
-            mean = sum(outcome[name] for outcome in good) / len(good)
-            _, curve, epoch = name.partition("@")
-            if curve and not self.rungs:
-                trial.report(mean, int(epoch))
-            elif math.isfinite(mean) and not curve:
-                trial.set_user_attr(name, mean + before if name == "seconds" else mean)
         score = sum(outcome["score"] for outcome in good) / len(good)
-        if len(good) > 1:
-            squares = sum((outcome["score"] - score) ** 2 for outcome in good)
-            trial.set_user_attr("spread", math.sqrt(squares / (len(good) - 1)))
-        if rung is not None:
-            trial.report(score, rung)
-            return False
-        self.study.tell(trial, score)
+        with contextlib.suppress(Ended):
+            for name in sorted(set.intersection(*(set(outcome) for outcome in good)) - {"score"}):
+                mean = sum(outcome[name] for outcome in good) / len(good)
+                _, curve, epoch = name.partition("@")
+                if curve and not self.rungs:
+                    trial.report(mean, int(epoch))
+                elif math.isfinite(mean) and not curve:
+                    trial.set_user_attr(name, mean + before if name == "seconds" else mean)
+            if len(good) > 1:
+                squares = sum((outcome["score"] - score) ** 2 for outcome in good)
+                trial.set_user_attr("spread", math.sqrt(squares / (len(good) - 1)))
+            if rung is not None:
+                trial.report(score, rung)
+                return False
+        self.driver.end(trial._trial_id, TrialState.COMPLETE, score)
         return True
 
 
@@ -631,26 +711,14 @@ def _key(trial: FrozenTrial) -> str | None:
     return trial.user_attrs.get("architecture")
 
 
-def _driver() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
+def _counts(trial: FrozenTrial) -> bool:
+    """Whether a trial is what its architecture has come to, or will."""
+    return trial.state is not TrialState.FAIL and "duplicate" not in trial.user_attrs
 
 
-def _alive(driver: str | None) -> bool:
-    """Whether the process that claimed a trial may still be at work on it."""
-    if driver is None:
-        return False
-    host, _, pid = driver.rpartition(":")
-    if driver == _driver():
-        return False  # an earlier call of this very process, since a live one would be here
-    if host != socket.gethostname():
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, ValueError):
-        return True
-    return True
+def _last(trial: FrozenTrial) -> float | None:
+    """What was reported last: the value of a trial that was stopped, as `study.tell` has it."""
+    return None if trial.last_step is None else trial.intermediate_values[trial.last_step]
 
 
 def has_result(trial: FrozenTrial) -> bool:

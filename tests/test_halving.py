@@ -1,5 +1,6 @@
 """Stopping early: the same survivors whoever works, and the same scores as without it."""
 
+import itertools
 import math
 import os
 import signal
@@ -208,6 +209,27 @@ def test_rungs() -> None:
     assert make_rungs(100) == [15, 20, 33]
     assert make_rungs(3) == [1]
     assert make_rungs(100, [7, 3, 7]) == [3, 7]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reports", [27, 40, 51])
+def test_an_interruption_between_two_rungs_stops_nobody_too_early(
+    tmp_path: Path, space, noisy, monkeypatch: pytest.MonkeyPatch, reports: int
+) -> None:
+    """Some have come to the second rung then: they are not judged before all have."""
+    expected = _ends(_rank(space, noisy, pruner="halving"))
+    options = {"pruner": "halving", "study": "s", "storage": f"sqlite:///{tmp_path / 's.db'}"}
+    report, count = optuna.trial.Trial.report, itertools.count(1)
+
+    def counted(self: optuna.trial.Trial, value: float, step: int) -> None:
+        report(self, value, step)
+        if next(count) == reports:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(optuna.trial.Trial, "report", counted)
+        _rank(space, noisy, **options)
+    assert _ends(_rank(space, noisy, **options)) == expected
 
 
 DRIVER = """

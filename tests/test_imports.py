@@ -8,6 +8,7 @@ import nasproxy
 ROOT = Path(nasproxy.__file__).parent.parent
 ORDER = [
     "errors",
+    "process",
     "files",
     "runtime",
     "progress",
@@ -52,6 +53,7 @@ ORDER = [
     "storage",
     "dashboard",
     "note",
+    "drivers",
     "study",
     "correlation",
     "comparison",
