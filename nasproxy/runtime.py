@@ -44,6 +44,13 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
+def share(device: torch.device, number: int, gpus: int) -> torch.device:
+    """The device of a machine's process `number`, from 0: GPUs in turn, unless one was named."""
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", number % max(1, gpus))
+
+
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed torch's global generators inside the block and put them back after it."""

@@ -48,6 +48,7 @@ ORDER = [
     "estimators",
     "halving",
     "workers",
+    "cluster",
     "evaluate",
     "storage",
     "study",
