@@ -475,9 +475,9 @@ def _serve(number: int) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a network may print
     tasks: queue.SimpleQueue[tuple[torch.device, Callable[[], Outcome]]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(tasks,), daemon=True).start()
-    answers.write(_READY)
-    answers.flush()
-    with contextlib.suppress(queue.Empty):
+    with contextlib.suppress(queue.Empty, BrokenPipeError):
+        answers.write(_READY)
+        answers.flush()
         while True:
             device, task = tasks.get(timeout=_IDLE)
             try:

@@ -136,12 +136,9 @@ class Workers:
 
     def _running_pool(self) -> Any:
         if self._pool is None:
-            number = loky.backend.get_context().Value("i", 0)
+            given = self._device, self.folder
             self._pool = loky.ProcessPoolExecutor(
-                self.jobs,
-                initializer=_prepare_next,
-                initargs=(self._device, number),
-                env=ONE_THREAD,
+                self.jobs, initializer=_prepare_next, initargs=given, env=ONE_THREAD
             )
         return self._pool
 
@@ -170,11 +167,16 @@ def _one_each(device: torch.device, gpus: int) -> int:
     return 1 if device.index is not None else max(1, gpus)
 
 
-def _prepare_next(device: torch.device, number: Any) -> None:
-    """Prepare a process; `number`, shared by them all, counts how many there were before."""
-    with number.get_lock():
-        own, number.value = number.value, number.value + 1
-    prepare(device, own)
+def _prepare_next(device: torch.device, folder: Path) -> None:
+    """Prepare a process; its number is the first that none took before, as `folder` shows."""
+    number = 0
+    while True:
+        try:
+            (folder / f"{number}.worker").touch(exist_ok=False)
+            break
+        except FileExistsError:
+            number += 1
+    prepare(device, number)
 
 
 def prepare(device: torch.device, number: int) -> None:

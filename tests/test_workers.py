@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import nasproxy
-from nasproxy import UserError, rank
+from nasproxy import UserError, rank, workers
 from nasproxy.runtime import cores, share
 from nasproxy.workers import Workers
 
@@ -69,6 +69,15 @@ def test_there_is_a_process_for_every_gpu(
     monkeypatch.setattr(torch, "empty", lambda *size, device: None)  # the GPUs are not there
     assert Workers(device=device).jobs == expected
     assert Workers(7, device).jobs == 7
+
+
+def test_two_processes_take_two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: taken.append(str(device)))
+    for _ in range(3):  # as each process does when it starts
+        workers._prepare_next(torch.device("cuda"), tmp_path)
+    assert taken == ["cuda:0", "cuda:1", "cuda:0"]
 
 
 @dataclass(frozen=True)
