@@ -175,7 +175,7 @@ class EvaluateCommand:
         width: channels of the ConvNet.
         recipe: for both.
         seed: of the first network.
-        jobs: worker processes; by default one a core, or one where there is a GPU.
+        jobs: worker processes; by default one a core, or one a GPU.
         device: auto, cpu, cuda or cuda:N.
         root: folder of the data sets that torchvision downloads.
         quiet: show no progress.
@@ -233,7 +233,9 @@ class RankCommand:
         max_flops: likewise, in multiply-accumulates of one image.
         study: name of the study; by default that of the estimator.
         storage: URL of the Optuna storage.
-        jobs: worker processes; by default one a core, or one where there is a GPU.
+        jobs: worker processes; by default one a core, or one a GPU.
+        scheduler: address of a Dask scheduler, such as tcp://host:8786, whose workers take the
+            place of local ones. It is to be trusted like code.
         device: auto, cpu, cuda or cuda:N.
         root: folder of the data sets that torchvision downloads.
         quiet: show no progress.
@@ -256,6 +258,7 @@ class RankCommand:
     study: str | None = None
     storage: str = DEFAULT_STORAGE
     jobs: int | None = None
+    scheduler: str | None = None
     device: str = "auto"
     root: str = DEFAULT_ROOT
     quiet: bool = False
@@ -284,6 +287,7 @@ def rank_command(options: RankCommand) -> "Answer":
         study=options.study or _study_name(options.by),
         storage=storage,
         jobs=options.jobs,
+        scheduler=options.scheduler,
         device=options.device,
         progress=not options.quiet,
     )

@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from nasproxy.attach import attach
+from nasproxy.cluster import open_workers
 from nasproxy.condense import condense, has_option, method_options
 from nasproxy.condense.kept import kept_beside
 from nasproxy.data import DEFAULT_ROOT, Dataset, load_dataset
@@ -28,7 +29,7 @@ from nasproxy.spec import command_line
 from nasproxy.storage import open_storage
 from nasproxy.study import architecture_of, rank, scored
 from nasproxy.train import FULL_RECIPE, PROXY_RECIPE, Recipe, evaluate_network
-from nasproxy.workers import Workers, check_limits
+from nasproxy.workers import check_limits
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ class RunOptions:
         proxy: how to train on the condensed and the random set.
         full: how to train on the full data.
         device: auto, cpu, cuda or cuda:N.
-        jobs: worker processes; by default one a core, or one where there is a GPU.
+        jobs: worker processes; by default one a core, or one a GPU.
+        scheduler: address of a Dask scheduler, such as tcp://host:8786, whose workers take the
+            place of local ones. It is to be trusted like code.
         trial_timeout: seconds after which a training is given up, and recorded as broken.
         out: folder for everything that is made; by default runs/ and the data set's name.
         root: folder of the data sets that torchvision downloads.
@@ -75,6 +78,7 @@ class RunOptions:
     full: Recipe = FULL_RECIPE
     device: str = "auto"
     jobs: int | None = None
+    scheduler: str | None = None
     trial_timeout: float | None = None
     out: str | None = None
     root: str = DEFAULT_ROOT
@@ -172,7 +176,9 @@ def _run(
         beside.append(_proxy(options, data, "random", folder / "random.safetensors", tell))
         outer.update()
     storage = open_storage(f"sqlite:///{folder / 'study.db'}")
-    with Workers(options.jobs, options.device, options.trial_timeout) as workers:
+    with open_workers(
+        options.jobs, options.device, options.trial_timeout, options.scheduler
+    ) as workers:
 
         def ranked(by: Any, name: str, **more: Any) -> optuna.Study:
             recipe = options.full if by == "full" else options.proxy

@@ -58,6 +58,13 @@ def check_seed(seed: int) -> None:
         raise UserError(f"expected a seed from 0 to {2**32 - 1}, got {seed}")
 
 
+def share(device: torch.device, number: int, gpus: int) -> torch.device:
+    """The device of a machine's process `number`, from 0: GPUs in turn, unless one was named."""
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", number % max(1, gpus))
+
+
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed the global generators inside the block and put them back after it."""

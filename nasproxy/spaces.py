@@ -79,8 +79,9 @@ class Space:
             if most is not None and not most > 0:
                 raise UserError(f"expected {name} above 0, got {most}")
 
-    def __reduce__(self) -> tuple[Callable[..., "Space"], tuple[str]]:
-        return load_space, (self.locator,)  # modules don't travel; the other side loads it anew
+    def __reduce__(self) -> tuple[Callable[..., "Space"], tuple[str, str]]:
+        # modules don't travel; the other side loads it anew
+        return _load_the_same, (self.locator, self.sha256)
 
     @property
     def locator(self) -> str:
@@ -376,6 +377,21 @@ def load_space(name: str) -> Space:
                 f"search space {name!r} has no option {option!r}{nearest(option, known)}"
             )
     return Space(spec, path, _digest(module, path), module, options)
+
+
+def _load_the_same(name: str, sha256: str) -> Space:
+    """A space that another process has loaded.
+
+    Raises:
+        UserError: it can't be loaded here, or is another here, or by now.
+    """
+    space = load_space(name)
+    if space.sha256 != sha256:
+        raise UserError(
+            f"search space {name!r}: expected the file of digest {sha256}, got {space.sha256}; "
+            "it must stay as it is, and be the same on every machine"
+        )
+    return space
 
 
 def _digest(module: ModuleType, path: Path) -> str:

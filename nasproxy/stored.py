@@ -1,10 +1,11 @@
 """Images that stay in their file: a set larger than memory, read batch by batch."""
 
+import hashlib
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from nasproxy.errors import UserError
 
 IN_MEMORY = 2**30  # bytes of images up to which they are simply read
 CPU = torch.device("cpu")
+_SOME = 64  # images, from all over the file, by which another process knows it
 _AT_ONCE = 2**26  # bytes that a pass over all images reads at a time
 
 
@@ -66,6 +68,27 @@ class StoredImages:
             raise UserError(f"{self.path}: cannot read its images ({error})") from None
         pixels = torch.from_numpy(mapped[rows.numpy()])  # a copy, out of the map
         return pixels.permute(0, 3, 1, 2).contiguous().to(self.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "path": self.path.resolve(), "some": self._digest_of_some()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Find the file in another process, perhaps on another machine.
+
+        Raises:
+            UserError: it isn't there, or is another.
+        """
+        some = state.pop("some")
+        vars(self).update(state)
+        if self._digest_of_some() != some:
+            raise UserError(
+                f"{self.path}: expected the images that it held when the work began; "
+                "it must stay as it is, and be the same on every machine"
+            )
+
+    def _digest_of_some(self) -> str:
+        index = torch.linspace(0, len(self) - 1, min(_SOME, len(self))).long()
+        return hashlib.sha256(self[index].cpu().numpy().tobytes()).hexdigest()
 
     def split(self, count: int) -> Iterator[Tensor]:
         """All images in order, `count` at a time."""

@@ -19,7 +19,7 @@ import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -30,6 +30,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from nasproxy.cluster import Cluster, open_workers
 from nasproxy.data import Dataset
 from nasproxy.drivers import UNBIASED, Driver, Ended
 from nasproxy.errors import UserError, nearest
@@ -40,12 +41,12 @@ from nasproxy.halving import make_pruner, make_rungs
 from nasproxy.note import annotate
 from nasproxy.progress import progress as progress_bar
 from nasproxy.proxy import ProxySet
-from nasproxy.runtime import check_seed, contained, hardware, pick_device, seeded, versions
+from nasproxy.runtime import check_seed, contained, seeded, versions
 from nasproxy.size import count_macs, count_params
 from nasproxy.spaces import Architecture, Space, load_space
 from nasproxy.storage import open_storage, open_study
 from nasproxy.train import Recipe
-from nasproxy.workers import Outcome, Workers, score
+from nasproxy.workers import ATTEMPTS, DIED, Outcome, Workers, score
 
 # Samplers that steer by the scores so far. Each batch gets a new one, seeded by the number of
 # trials: what it asks depends neither on the number of workers nor on interruptions.
@@ -59,7 +60,6 @@ _BATCH = 4  # architectures that a steering sampler asks for before it sees thei
 _PATIENCE = 25  # batches without anything new after which a space counts as exhausted
 _ANY_IMAGES = (3, 32, 32), 10  # what an estimator that needs no data builds networks for
 _BLOCK = 32  # architectures that are put in order of their work
-_ATTEMPTS = 3  # times that an architecture is tried whose worker died
 _ENDINGS = {"invalid", "broken", "missing", "duplicate", "stopped"}  # said before the state is
 POLL = 2.0  # seconds between looks at what other drivers are at
 
@@ -78,6 +78,7 @@ def rank(
     study: str | None = None,
     storage: str | optuna.storages.BaseStorage | None = None,
     jobs: int | None = None,
+    scheduler: str | None = None,
     workers: Workers | None = None,
     device: str = "auto",
     train_twins: bool = False,
@@ -110,7 +111,9 @@ def rank(
         recipe: instead of the default one for training.
         study: its name in the storage.
         storage: URL or storage; None keeps the study in memory.
-        jobs: worker processes; by default one a core, or one where there is a GPU.
+        jobs: worker processes; by default one a core, or one a GPU.
+        scheduler: address of a Dask scheduler, such as ``tcp://host:8786``, whose workers take the
+            place of local ones. It is to be trusted like code: pickles go to and fro.
         workers: to use instead of starting `jobs`.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         trial_timeout: seconds after which a training is given up, and recorded as broken.
@@ -135,10 +138,14 @@ def rank(
     space = load_space(space) if isinstance(space, str) else space
     if max_params is not None or max_flops is not None:
         space = replace(space, max_params=max_params, max_macs=max_flops)
-    estimator = make_estimator(by, data, recipe, device)
+    pool = workers or open_workers(jobs, device, trial_timeout, scheduler)
+    where = pool.place(device)
+    estimator = make_estimator(by, data, recipe, where)
     seeds = seeds if estimator.seeded else 1
     if pruner is not None and not isinstance(estimator, TrainingEstimator):
         raise UserError(f"{estimator.name} trains nothing that a pruner could stop")
+    if pruner is not None and isinstance(pool, Cluster):
+        raise UserError("a pruner keeps half-trained networks in a local folder: not on a cluster")
     if pruner is not None and sampler in STEERED and like is None:
         raise UserError(f"a pruner compares architectures drawn together: not with {sampler}")
     pruned = "none"
@@ -164,10 +171,9 @@ def rank(
     record = {
         "kind": estimator.kind,
         "cost": estimator.cost,
-        "hardware": hardware(pick_device(device)),
+        "hardware": pool.hardware(where),
         "versions": versions(),
     }
-    pool = workers or Workers(jobs, device, trial_timeout)
     plan: list[Architecture] = []
     if like is not None or sampler not in STEERED:  # before a storage is made for nothing
         plan = _plan(space, shape, classes, trials, sampler, like, seed)
@@ -602,18 +608,20 @@ class _Scoring:
             if not running:
                 return
             alone = len(running) == 1
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
+            for future in self.workers.wait(running):
                 trial, k = running.pop(future)
-                if future.exception() is None:
+                error = future.exception()
+                if isinstance(error, UserError):
+                    raise error
+                if error is None:
                     yield trial, k, future.result()
                     continue
                 deaths[trial.number, k] += alone
                 late = self.workers.overran(trial.user_attrs["architecture"], self.seed + k)
                 if late is not None:
                     yield trial, k, late
-                elif deaths[trial.number, k] == _ATTEMPTS:
-                    yield trial, k, f"its worker died {_ATTEMPTS} times"
+                elif deaths[trial.number, k] == ATTEMPTS:
+                    yield trial, k, DIED
                 else:
                     suspects.append((trial, k))
 

@@ -8,8 +8,8 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections.abc import Collection, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache, partial
 from pathlib import Path
@@ -22,8 +22,23 @@ import torch
 
 from nasproxy.errors import UserError, reason
 from nasproxy.estimators.base import Candidate, Estimator, Scores
-from nasproxy.runtime import contained, cores, keep_memory, pick_device, seeded, threads
+from nasproxy.runtime import (
+    contained,
+    cores,
+    hardware,
+    keep_memory,
+    pick_device,
+    seeded,
+    share,
+    threads,
+)
 
+ATTEMPTS = 3  # times that an architecture is tried whose worker died
+DIED = f"its worker died {ATTEMPTS} times"
+# of every library in a worker, numpy's included: a worker is one thread, and there is one a core
+ONE_THREAD = {
+    f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "VECLIB", "NUMEXPR")
+}
 _GRACE = 5.0  # seconds that code has to end after its time is up
 Outcome = Scores | str  # scores, or why there are none
 
@@ -48,8 +63,9 @@ class Workers:
 
     Args:
         jobs: processes; with 1 and no timeout all happens in this one. None is one a core, or one
-            on a GPU.
-        device: where the networks will be.
+            a GPU.
+        device: where the networks will be; with several GPUs and none named, processes take them
+            in turn.
         timeout: seconds after which a score is given up; None is never.
     """
 
@@ -57,7 +73,8 @@ class Workers:
         self, jobs: int | None = None, device: str = "auto", timeout: float | None = None
     ) -> None:
         check_limits(jobs, timeout)
-        self.jobs = jobs or (1 if pick_device(device).type == "cuda" else cores())
+        self._device = pick_device(device)
+        self._jobs = jobs or _one_each(self._device, torch.cuda.device_count())
         self.timeout = timeout
         self._pool: Any = None
         self._folder: Path | None = None
@@ -77,6 +94,23 @@ class Workers:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
+    def jobs(self) -> int:
+        """How many scores can be computed at a time."""
+        return self._jobs
+
+    def place(self, device: str) -> torch.device:
+        """The device of a name, where the networks will be.
+
+        Raises:
+            UserError: it is not there.
+        """
+        return pick_device(device)
+
+    def hardware(self, device: torch.device) -> str:
+        """The machine in words."""
+        return hardware(device)
+
+    @property
     def folder(self) -> Path:
         """A folder that only this user reads, and that goes when the workers go."""
         if self._folder is None:
@@ -84,7 +118,7 @@ class Workers:
         return self._folder
 
     def submit(self, estimator: Estimator, candidate: Candidate, seed: int) -> "Future[Outcome]":
-        """Start scoring; the future's exception, if any, is a worker's death."""
+        """Start scoring; the future's exception is a worker's death, or a `UserError`."""
         if self.jobs == 1 and self.timeout is None:
             future: Future[Outcome] = Future()
             keep_memory()
@@ -92,9 +126,9 @@ class Workers:
                 future.set_result(score(estimator, candidate, seed))
             return future
         task = partial(
-            _score_published,
+            score_published,
             self._publish(estimator),
-            candidate,
+            cloudpickle.dumps(candidate),
             seed,
             None if self.timeout is None else (self.timeout, self._mark(candidate.key, seed)),
         )
@@ -105,12 +139,13 @@ class Workers:
                 self._stop(kill=True)
         return self._running_pool().submit(task)
 
+    def wait(self, futures: "Collection[Future[Outcome]]") -> "set[Future[Outcome]]":
+        """Those that are done, once one is; perhaps none, when `jobs` has grown."""
+        return wait(futures, return_when=FIRST_COMPLETED).done
+
     def overran(self, key: str, seed: int) -> str | None:
         """Why a worker was ended, if it was because this architecture took too long."""
-        mark = self._mark(key, seed)
-        if self.timeout is None or not mark.is_file() or not mark.stat().st_size:
-            return None
-        return _late(self.timeout)
+        return None if self.timeout is None else overran(self.timeout, self._mark(key, seed))
 
     def _mark(self, key: str, seed: int) -> Path:
         """Where a worker writes where it was when its time was up."""
@@ -119,7 +154,10 @@ class Workers:
 
     def _running_pool(self) -> Any:
         if self._pool is None:
-            self._pool = loky.ProcessPoolExecutor(self.jobs, initializer=_prepare)
+            given = self._device, self.folder
+            self._pool = loky.ProcessPoolExecutor(
+                self.jobs, initializer=_prepare_next, initargs=given, env=ONE_THREAD
+            )
         return self._pool
 
     def _publish(self, estimator: Estimator) -> Path:
@@ -128,8 +166,9 @@ class Workers:
         The pickle goes from this process to its own children, in a folder only this user reads.
         """
         if id(estimator) not in self._published:
-            path = self.folder / f"{len(self._published)}.pickle"
-            path.write_bytes(cloudpickle.dumps(estimator))
+            pickled = cloudpickle.dumps(estimator)
+            path = self.folder / f"{hashlib.sha256(pickled).hexdigest()}.pickle"
+            path.write_bytes(pickled)
             self._published[id(estimator)] = estimator, path  # kept: its id stays taken
         return self._published[id(estimator)][1]
 
@@ -139,10 +178,32 @@ class Workers:
             self._pool = None
 
 
-def _prepare() -> None:
+def _one_each(device: torch.device, gpus: int) -> int:
+    """Processes that fill this machine: one a core, one a GPU, or one on the GPU that was named."""
+    if device.type != "cuda":
+        return cores()
+    return 1 if device.index is not None else max(1, gpus)
+
+
+def _prepare_next(device: torch.device, folder: Path) -> None:
+    """Prepare a process; its number is the first that none took before, as `folder` shows."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the driver to act on
+    number = 0
+    while True:
+        try:
+            (folder / f"{number}.worker").touch(exist_ok=False)
+            break
+        except FileExistsError:
+            number += 1
+    prepare(device, number)
+
+
+def prepare(device: torch.device, number: int) -> None:
+    """Let this process, the `number`th on its machine, score networks on its share of a device."""
     torch.set_num_threads(1)
     keep_memory()
+    if device.type == "cuda":
+        torch.cuda.set_device(share(device, number, torch.cuda.device_count()))
 
 
 @lru_cache(maxsize=4)
@@ -151,10 +212,22 @@ def _read_published(path: Path) -> Estimator:
     return estimator
 
 
-def _score_published(
-    path: Path, candidate: Candidate, seed: int, limit: tuple[float, Path] | None
+def score_published(
+    path: Path, pickled: bytes, seed: int, limit: tuple[float, Path] | None
 ) -> Outcome:
+    """Score a pickled candidate in a worker, by the estimator that lies at `path`.
+
+    Args:
+        path: of its pickle.
+        pickled: a `Candidate`.
+        seed: of its training.
+        limit: seconds that it may take, and the file that says so if the process had to be ended.
+
+    Raises:
+        UserError: the search space isn't the one that the driver has.
+    """
     estimator = _read_published(path)
+    candidate: Candidate = pickle.loads(pickled)
     if limit is None:
         return score(estimator, candidate, seed)
     seconds, mark = limit
@@ -202,6 +275,11 @@ def _within(seconds: float, mark: Path) -> Iterator[None]:
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 signal.signal(signal.SIGALRM, before)
             faulthandler.cancel_dump_traceback_later()
+
+
+def overran(seconds: float, mark: Path) -> str | None:
+    """Why a process was ended, if its mark says that its time was up."""
+    return _late(seconds) if mark.is_file() and mark.stat().st_size else None
 
 
 def _late(seconds: float) -> str:

@@ -49,6 +49,7 @@ ORDER = [
     "estimators",
     "halving",
     "workers",
+    "cluster",
     "evaluate",
     "storage",
     "dashboard",

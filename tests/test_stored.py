@@ -57,6 +57,20 @@ def test_a_stored_set_is_the_same_set(tmp_path: Path, monkeypatch, shape, reques
             assert torch.equal(again.images[some], large.images[some])
 
 
+@pytest.mark.parametrize("how", ["other", "short", "gone"])
+def test_another_process_wants_the_same_file(tmp_path: Path, small_memory, how: str) -> None:
+    _, folder = _write(tmp_path)
+    sent = pickle.dumps(nasproxy.load_dataset(str(folder)).train)
+    file = folder / "x_train.npy"
+    raw = file.read_bytes()
+    if how == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(raw[:5000] if how == "short" else raw[:-9000] + raw[:9000])
+    with pytest.raises(nasproxy.UserError, match=r"x_train.npy: "):
+        pickle.loads(sent)
+
+
 def test_all_that_is_done_with_a_set_gives_the_same(tmp_path: Path, tiny_space, request) -> None:
     npz, _ = _write(tmp_path)
     usual = nasproxy.load_dataset(str(npz))

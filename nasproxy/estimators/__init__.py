@@ -8,6 +8,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nasproxy.data import Dataset
 from nasproxy.errors import UserError, nearest
 from nasproxy.estimators.base import Estimator
@@ -34,7 +36,7 @@ def make_estimator(
     by: "str | ProxySet | Estimator",
     data: Dataset | None,
     recipe: Recipe | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
 ) -> Estimator:
     """The estimator of a name, a proxy file or a proxy set.
 
@@ -42,7 +44,7 @@ def make_estimator(
         by: see the top of this file; an estimator is given back as it is.
         data: what is trained, scored and validated on; a table does without.
         recipe: instead of the default one of the kind.
-        device: for training.
+        device: for training; a `torch.device` may be one of other machines.
 
     Raises:
         UserError: the name, an option, the file or the device is not there, or the proxy set was
@@ -59,7 +61,7 @@ def make_estimator(
         if options:
             raise UserError(f"{name} has no options, got {', '.join(options)}")
         return SizeEstimator(name, data.input_shape)
-    where = str(pick_device(device))
+    where = str(pick_device(device) if isinstance(device, str) else device)
     if name in TRAINING_FREE:
         size = options.pop("batch_size", 64)
         if options or type(size) is not int:
