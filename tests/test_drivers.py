@@ -196,7 +196,7 @@ def test_one_of_two_is_killed(
     other.join()
     assert other.exitcode == 0
     found = calls(folder)
-    assert sum(found.values()) <= 2 * TRAINED + 1  # what the dead was at is done again
+    assert sum(found.values()) <= 2 * TRAINED + 2  # the two that the dead was at are done again
     check(optuna.load_study(study_name="s", storage=url), alone(folder))
 
 
@@ -366,7 +366,7 @@ def test_a_claim_that_lost_or_a_copy_is_not_gone_on_with(folder: Path, kind: str
         assert again.trials[number].state is TrialState.FAIL
         assert values(again) == before
     else:
-        other = optuna.create_study(study_name="t", storage=storage)
+        other = optuna.create_study(study_name="t", storage=storage, direction="maximize")
         for key, value in study.user_attrs.items():
             other.set_user_attr(key, value)
         _left(other, 1, "b", None, twin="kind=a width=1")
@@ -477,7 +477,8 @@ def test_no_password_in_what_is_kept_or_printed(
         status, out, err = command(name, *pair, *(["--out", tmp_path] if name[1] == "o" else []))
         said += [out, err]
     said += [path.read_text() for path in tmp_path.glob("report.*")]
-    for study in optuna.get_all_study_summaries(open_storage(url)):
+    storage = open_storage(url)
+    for study in storage.get_all_studies():  # the dashboard's notes and figures too
         said += [str(study.user_attrs), str(study.system_attrs)]
     wrong = url.replace(written, "wr0ng")
     status, out, err = command("rank", "--by", "params", "--storage", wrong)
@@ -524,5 +525,5 @@ def test_a_server_that_goes_away_is_said_in_one_line(
         common = ("--data", npz, "--space", f"{folder}/space.py", "--storage", url)
         status, out, err = command("rank", "--by", "params", *common)
     assert status == 2
-    assert err.count("\n") == 1 and "the storage failed" in err
+    assert err.count("\n") == 1 and "the storage postgresql" in err and " failed: " in err
     assert postgres.PASSWORD not in out + err
