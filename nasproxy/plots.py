@@ -3,6 +3,7 @@
 Backgrounds are transparent and text is grey, so that they are legible in light and in dark.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,7 @@ def scatter(report: "Report", names: Sequence[str] | None = None) -> go.Figure:
     if len(buttons) > 1:
         figure.update_layout(updatemenus=[_menu(buttons)])
     else:
-        figure.update_layout(title=f"Score against truth: {buttons[0]['label']}{some}")
+        figure.update_layout(title_text=f"Score against truth: {buttons[0]['label']}{some}")
     return figure
 
 
@@ -106,7 +107,7 @@ def intervals(report: "Report") -> go.Figure:
         showlegend=False,
     )
     _style(figure, f"Spearman with {report.truth}, n = {report.n}, 95% intervals")
-    figure.update_layout(height=160 + 34 * len(rankings))
+    figure.update_layout(height=110 + 34 * len(rankings), margin_b=30)  # it has no legend
     if report.ceiling and report.ceiling["spearman"] is not None:
         figure.add_vline(
             x=report.ceiling["spearman"],
@@ -141,12 +142,12 @@ def cost(report: "Report") -> go.Figure | None:
         )
     _style(figure, "Correlation against cost")
     if report.truth_seconds_per_architecture:
-        figure.add_vline(
-            x=report.truth_seconds_per_architecture,
-            line={"color": GREY, "dash": "dot"},
-            annotation={"text": "the truth", "font": {"color": GREY}},
-            annotation_position="bottom left",
-        )
+        seconds = report.truth_seconds_per_architecture
+        figure.add_vline(x=seconds, line={"color": GREY, "dash": "dot"})
+        figure.add_annotation(  # of which a logarithmic axis wants the logarithm
+            x=math.log10(seconds), y=1, yref="paper", yanchor="bottom", text="truth",
+            showarrow=False, font={"color": GREY},
+        )  # fmt: skip
     figure.update_xaxes(type="log", title="seconds per architecture")
     figure.update_yaxes(title=f"Spearman with {report.truth}")
     return figure

@@ -60,7 +60,7 @@ def markdown(table: Table) -> list[str]:
 def _among_the_best(report: "Report") -> Table:
     rows = [["ranking", "best by", "share", "n", "Spearman", "95% interval", "Kendall"]]
     for r in report.rankings:
-        for s in r.subsets:
+        for s in (s for s in r.subsets if s.spearman is not None):
             rho, tau = number(s.spearman, ".2f"), number(s.kendall, ".2f")
             share = f"{s.fraction:.0%}"
             rows.append([r.study, s.by, share, str(s.n), rho, _range(s.spearman_ci), tau])

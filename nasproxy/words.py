@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from nasproxy.report import Report
 
 FEW = 30  # architectures below which any interval is wide
+_CHEAPER = 2 / 3  # of the best ranking's cost, from which another is worth naming
 _PAIRS = 3  # rankings up to which every pair gets a sentence
 
 
@@ -62,6 +63,8 @@ def advice(report: "Report") -> list[str]:
     level = [r for r in ranked[1:] if _verdict(best, r.study) == "level"]
     said = [f"{best.study} has the highest Spearman correlation, {_with_interval(best)}."]
     cheapest = min([best, *level], key=lambda r: _cost(r, report.n))
+    if _cost(cheapest, report.n) > _CHEAPER * _cost(best, report.n):
+        cheapest = best  # no difference to act upon
     if level:
         said[0] += f" It can't be told apart from {_listed([r.study for r in level])}."
     if cheapest is not best:

@@ -64,6 +64,9 @@ def test_the_readme_and_the_page_show_the_fidelity_that_was_measured() -> None:
     page = (ROOT / "docs" / "fidelity.md").read_text()
     assert "\n".join(rows) in page
     assert all(f"- {difference}" in page for difference in about["differences"])
+    convnet = (FOLDER / "fidelity-convnet-cifar10.md").read_text().splitlines()
+    own = page.partition("## On ConvNets")[2].partition("## What was not shown")[0]
+    assert {line for line in own.splitlines() if line.startswith("| ")} <= set(convnet)
     section = (ROOT / "README.md").read_text().partition("## Against published truth")[2]
     shown = [line for line in section.splitlines() if line.startswith("| ")]
     assert len(shown) > 10
