@@ -266,7 +266,9 @@ def _connect(scheduler: str) -> Any:
         import distributed
     except ImportError:
         raise UserError("a scheduler needs Dask: pip install 'nasproxy[cluster]'") from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we say what is wrong, in a line
+    for name in list(logging.root.manager.loggerDict):  # we say what is wrong, in a line
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         return distributed.Client(scheduler, timeout=_SCHEDULER_WITHIN, set_as_default=False)
     except Exception as error:

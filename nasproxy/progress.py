@@ -59,6 +59,15 @@ def say(text: str, show: bool = True) -> None:
         tqdm.write(text, file=sys.stderr)
 
 
+class _File(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A full disk stops the log, and nothing else."""
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 @contextlib.contextmanager
 def logged_to(path: Path | str | None) -> Iterator[None]:
     """Append what is said, and progress every ten seconds, to a file; None is no file.
@@ -70,7 +79,7 @@ def logged_to(path: Path | str | None) -> Iterator[None]:
         yield
         return
     try:
-        handler = logging.FileHandler(path, encoding="utf-8")
+        handler = _File(path, encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from None
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))

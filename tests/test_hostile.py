@@ -71,7 +71,7 @@ def bounds() -> Iterator[None]:
 @pytest.mark.parametrize(
     "case",
     [  # each takes a fraction of a second: a third of them by default
-        pytest.param(case, id=case.name, marks=[pytest.mark.slow] if number % 3 else [])
+        pytest.param(case, id=case.name, marks=[pytest.mark.exhaustive] if number % 3 else [])
         for number, case in enumerate(CASES)
     ],
 )
@@ -125,7 +125,7 @@ def test_there_are_enough_cases() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [case.name for case in CASES[::100]])
+@pytest.mark.parametrize("name", [case.name for case in CASES[::250]])
 def test_a_process_of_its_own_says_the_same(name: str, good: Good, tmp_path: Path) -> None:
     case = next(case for case in CASES if case.name == name)
     (tmp_path / "in").mkdir()
@@ -194,7 +194,7 @@ def test_what_may_not_be_read(
 ) -> None:
     monkeypatch.chdir("/")
     for path in (good.npz, good.proxy, good.table, good.space):
-        shutil.copy(path, open_folder).chmod(0o644)
+        Path(shutil.copy(path, open_folder)).chmod(0o644)
     fill(open_folder / "images")
     (open_folder / "c.yaml").write_text("ipc: 3\n")
     commands = {
@@ -227,7 +227,7 @@ def test_a_storage_that_may_not_be_written(
 ) -> None:
     monkeypatch.chdir("/")
     for path in (good.npz, good.storage, good.space):
-        shutil.copy(path, open_folder).chmod(0o644)
+        Path(shutil.copy(path, open_folder)).chmod(0o644)
     database = open_folder / good.storage.name
     open_folder.chmod(0o777 if what == "file" else 0o755)
     before = digest(open_folder)
@@ -269,7 +269,7 @@ _SMALL = """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [0, 2_000, 200_000, 260_000])
+@pytest.mark.parametrize("size", [0, 200_000])
 @pytest.mark.parametrize("kind", ["rank", "condense", "copy", "run"])
 def test_a_disk_that_is_full(kind: str, size: int, good: Good, tmp_path: Path) -> None:
     """No file may grow beyond some bytes: what is written in one piece is there or not."""

@@ -30,7 +30,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _killed_at(seconds: float, target: Callable[..., None], *arguments: Any, **more: Any) -> bool:
+def _killed_at(
+    seconds: float, target: Callable[..., None], /, *arguments: Any, **more: Any
+) -> bool:
     """Start a process and kill it some seconds later; whether it was still there."""
     process = SPAWN.Process(target=target, args=arguments, kwargs=more)
     process.start()
@@ -43,17 +45,17 @@ def _killed_at(seconds: float, target: Callable[..., None], *arguments: Any, **m
 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"sampler": "tpe", "trials": 20}], ids=["all", "tpe"])
-def test_a_driver_killed_thirty_times(folder: Path, more: dict[str, Any]) -> None:
+def test_a_driver_killed_fifteen_times(folder: Path, more: dict[str, Any]) -> None:
     url = f"sqlite:///{folder / 's.db'}"
     generator = np.random.default_rng(0)
     start = time.monotonic()
     assert not _killed_at(60, drive, str(folder), url, study="first", **more)
     whole = time.monotonic() - start  # with no training: what the driver itself takes
     hits = 0
-    while hits < 30:
+    while hits < 15:
         hits += _killed_at(
             generator.uniform(0, 1.5 * whole), drive, str(folder), url, seconds=0.02,
-            study=f"s{hits // 10}", **more,
+            study=f"s{hits // 5}", **more,
         )  # fmt: skip
     (folder / "calls").unlink()
     for name in ("s0", "s1", "s2"):
