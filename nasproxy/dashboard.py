@@ -152,7 +152,7 @@ def serve(url: str, host: str = "127.0.0.1", port: int = 8080) -> None:
         ) from None
     with server:
         shown = f"[{host}]" if server.address_family == socket.AF_INET6 else host
-        print(f"http://{shown}:{server.server_port}/", flush=True)
+        print(f"http://{shown}:{server.server_port}/", file=sys.stderr, flush=True)
         print("Ctrl-C ends it.", file=sys.stderr, flush=True)
         server.serve_forever()
 

@@ -128,13 +128,12 @@ def _served(*arguments: str) -> Iterator[tuple[str, subprocess.Popen]]:
     assert program
     server = subprocess.Popen(
         [program, "dashboard", "--port", "0", *arguments],
-        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
-        assert server.stdout is not None
-        yield server.stdout.readline().strip(), server
+        assert server.stderr is not None
+        yield server.stderr.readline().strip(), server
     finally:
         server.kill()
         server.communicate()
