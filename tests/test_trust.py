@@ -176,8 +176,10 @@ def _members(session: int) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("group", [False, True], ids=["one process", "as a terminal does"])
-@pytest.mark.parametrize("kind", ["condense", "rank", "run"])
+@pytest.mark.parametrize(
+    ("kind", "group"),  # whether all processes get the signal, as a terminal has it
+    [("condense", False), ("rank", True), ("rank", False), ("run", True)],
+)
 def test_ctrl_c(kind: str, group: bool, good: Good, tmp_path: Path) -> None:
     space = tmp_path / "slow.py"
     space.write_text(SLOW_SPACE)
