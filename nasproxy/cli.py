@@ -16,7 +16,6 @@ from typing import Any
 
 import jsonargparse
 import optuna
-import sqlalchemy
 import yaml
 
 from nasproxy.attach import attach
@@ -350,7 +349,8 @@ def correlate_command(options: CorrelateCommand) -> "Answer":
     )
     if options.out:
         make_folder(Path(options.out))
-        report.write(options.out, None, _pictures(given), command_line("correlate", options))
+        command = without_passwords(command_line("correlate", options))
+        report.write(options.out, None, _pictures(given), command)
     if any(not isinstance(one, TableEstimator) for one in given):
         _attach(report, options.storage)
     return Answer(report.to_dict(), str(report))
@@ -371,10 +371,9 @@ def _attach(report: Report, url: str) -> None:
     """Show the report in the dashboard; a storage that can't be written to is no failure."""
     try:
         attach(report, open_storage(url, must_exist=True))
-    except (UserError, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError) as error:
-        print(
-            f"nasproxy: the dashboard does not show this report: {reason(error)}", file=sys.stderr
-        )
+    except (UserError, *STORAGE_ERRORS, optuna.exceptions.OptunaError) as error:
+        said = str(error) if isinstance(error, UserError) else storage_failure(error)
+        print(f"nasproxy: the dashboard does not show this report: {said}", file=sys.stderr)
 
 
 def _comparables(names: Sequence[str], url: str) -> list[Comparable]:

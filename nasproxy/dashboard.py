@@ -19,7 +19,7 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from sqlalchemy.engine import make_url
 
 from nasproxy.errors import UserError
-from nasproxy.storage import open_storage
+from nasproxy.storage import database_of, open_storage
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -113,9 +113,8 @@ def _artifacts(study: optuna.Study) -> Iterator[dict[str, Any]]:
 
 def artifacts_folder(study: optuna.Study) -> Path | None:
     """Where a study's pictures are; None if it is in memory."""
-    backend = getattr(study._storage, "_backend", study._storage)  # RDBStorage is cached
-    url = getattr(backend, "url", None)
-    return None if url is None else folder_beside(url)
+    database = database_of(study._storage)
+    return None if database is None else folder_beside(database.url)
 
 
 def folder_beside(url: str) -> Path:

@@ -27,12 +27,13 @@ from typing import Any
 
 import optuna
 import sqlalchemy
-from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.storages import InMemoryStorage
 from optuna.storages._rdb.models import TrialModel, TrialUserAttributeModel
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nasproxy.process import is_alive, this_process
 from nasproxy.spaces import Architecture
+from nasproxy.storage import database_of
 
 UNBIASED = ("uniform", "all")  # values of `drawn` that a correlation may use
 BEAT = 10.0  # seconds between signs of life
@@ -169,8 +170,8 @@ class Driver:
     def _look(self) -> None:
         """Read what has come since: no more than that, since a study may hold thousands."""
         study_id = self._study._study_id
-        backend = getattr(self._storage, "_backend", self._storage)
-        if not isinstance(backend, RDBStorage):
+        database = database_of(self._storage)
+        if database is None:
             for trial in self._storage.get_all_trials(study_id, deepcopy=False):
                 if trial._trial_id > self._newest or trial._trial_id in self._nameless:
                     self._note(trial._trial_id, trial.state, trial.user_attrs)
@@ -185,7 +186,7 @@ class Driver:
             )
         )
         found: dict[int, tuple[TrialState, dict[str, Any]]] = {}
-        with backend.engine.connect() as connection:
+        with database.engine.connect() as connection:
             for trial_id, state, key, value in connection.execute(query):
                 attributes = found.setdefault(trial_id, (state, {}))[1]
                 if key is not None:
@@ -207,8 +208,8 @@ class Driver:
     def _take(self, trial: FrozenTrial) -> bool:
         """Make a dead driver's trial this one's; False if another was faster."""
         before, trial_id = trial.user_attrs.get("driver"), trial._trial_id
-        backend = getattr(self._storage, "_backend", self._storage)
-        if isinstance(backend, RDBStorage) and before is not None:
+        database = database_of(self._storage)
+        if database is not None and before is not None:
             table = TrialUserAttributeModel
             write = (
                 sqlalchemy.update(table)
@@ -216,7 +217,7 @@ class Driver:
                 .where(table.value_json == json.dumps(before))
                 .values(value_json=json.dumps(self.name))
             )
-            with backend.engine.begin() as connection:
+            with database.engine.begin() as connection:
                 if connection.execute(write).rowcount != 1:
                     return False
         else:  # a storage that only one process at a time should write to

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import optuna
@@ -19,14 +19,15 @@ _REASONS = 5  # shown of each
 
 def annotate(
     study: optuna.Study,
-    pictures: Mapping[str, bytes] | None = None,
+    pictures: Mapping[str, Callable[[], bytes]] | None = None,
     beside_the_truth: str | None = None,
 ) -> None:
     """Write a study's note anew; one in memory has no dashboard, and is left alone.
 
     Args:
         study: of our making.
-        pictures: PNGs to show with it, by name, in the place of those of the same name.
+        pictures: what draws the PNGs to show with it, by name; each takes the place of the one
+            that had its name.
         beside_the_truth: what a report says of it, in Markdown; None leaves what is there.
 
     Raises:
@@ -34,8 +35,8 @@ def annotate(
     """
     if isinstance(study._storage, InMemoryStorage):
         return
-    for name, png in (pictures or {}).items():
-        keep_picture(study, name, png)
+    for name, draw in (pictures or {}).items():
+        keep_picture(study, name, draw())
     if beside_the_truth is None:
         beside_the_truth = note_of(study).partition(_BESIDE)[2].partition(_MADE_WITH)[0].strip()
     keep_note(study, describe_study(study, picture_addresses(study), beside_the_truth))

@@ -14,8 +14,8 @@ from nasproxy.series import (
     MARKED,
     chance_regret,
     choice_effects,
+    chosen,
     column,
-    option_of,
     options_of,
     regret_curve,
     some_points,
@@ -46,9 +46,9 @@ def scatter(report: "Report", names: Sequence[str] | None = None) -> go.Figure:
     choice = telling_choice(report)
     groups: dict[str | None, list[int]] = {None: index}
     if choice is not None:
+        has = chosen(report, choice)
         groups = {
-            option: [i for i in index if option_of(report, i, choice) == option]
-            for option in options_of(report, choice)
+            option: [i for i in index if has[i] == option] for option in options_of(report, choice)
         }
     truth = column(report, "truth")
     figure = go.Figure()

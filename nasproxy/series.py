@@ -48,8 +48,8 @@ def choice_effects(report: "Report") -> list[Effect]:
     places |= {r.study: _places(column(report, r.study)) for r in report.rankings}
     found = []
     for choice in _grouping(report):
-        values = [_text(about["choices"].get(choice)) for about in report.architectures]
-        for option in _in_order(report, choice):
+        values = chosen(report, choice)
+        for option in options_of(report, choice):
             mask = np.array([value == option for value in values])
             mean = {name: float(of[mask].mean()) for name, of in places.items()}
             truth = mean.pop("truth")
@@ -62,7 +62,7 @@ def telling_choice(report: "Report") -> str | None:
     places = _places(column(report, "truth"))
     explained = {}
     for choice in _grouping(report):
-        values = np.array([_text(about["choices"].get(choice)) for about in report.architectures])
+        values = np.array(chosen(report, choice))
         means = sum(
             (values == option).sum() * (places[values == option].mean() - places.mean()) ** 2
             for option in set(values)
@@ -108,23 +108,19 @@ def some_points(report: "Report", limit: int) -> list[int]:
     return sorted(set(order[evenly].tolist()) | set(order[:MARKED].tolist()))
 
 
-def option_of(report: "Report", index: int, choice: str) -> str:
-    """The option that an architecture has of a choice, as text."""
-    return _text(report.architectures[index]["choices"].get(choice))
-
-
-def options_of(report: "Report", choice: str) -> list[str]:
-    """The options of a choice, as text: numbers by size, others by name."""
-    return _in_order(report, choice)
+def chosen(report: "Report", choice: str) -> list[str]:
+    """The option of a choice that each architecture has, as text."""
+    return [_text(about["choices"].get(choice)) for about in report.architectures]
 
 
 def _grouping(report: "Report") -> list[str]:
     """Choices by which architectures fall into groups."""
     names = dict.fromkeys(name for about in report.architectures for name in about["choices"])
-    return [name for name in names if 2 <= len(_in_order(report, name)) <= _OPTIONS]
+    return [name for name in names if 2 <= len(options_of(report, name)) <= _OPTIONS]
 
 
-def _in_order(report: "Report", choice: str) -> list[str]:
+def options_of(report: "Report", choice: str) -> list[str]:
+    """The options of a choice, as text: numbers by size, others by name."""
     values = dict.fromkeys(about["choices"].get(choice) for about in report.architectures)
     numbers = [v for v in values if isinstance(v, int | float)]
     if len(numbers) == len(values):

@@ -6,9 +6,6 @@ import re
 import shlex
 from typing import Any
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
 from nasproxy.errors import UserError
 
 
@@ -34,10 +31,7 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
 
 
 def command_line(command: str, options: Any) -> str:
-    """The command with these options, a dataclass; what has its default is left out.
-
-    Passwords in URLs are left out too.
-    """
+    """The command with these options, a dataclass; what has its default is left out."""
     words = ["nasproxy", command]
     for name, value in _changed(options).items():
         flag = "--" + name.replace("_", "-")
@@ -45,7 +39,7 @@ def command_line(command: str, options: Any) -> str:
             words += [flag]
         else:
             for one in value if isinstance(value, list) else [value]:
-                words += [flag, _without_password(str(one))]
+                words += [flag, str(one)]
     return shlex.join(words)
 
 
@@ -63,10 +57,3 @@ def _changed(options: Any) -> dict[str, Any]:
         else:
             found[field.name] = value
     return found
-
-
-def _without_password(text: str) -> str:
-    try:
-        return make_url(text).render_as_string(hide_password=True) if "://" in text else text
-    except ArgumentError:
-        return text

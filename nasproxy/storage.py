@@ -70,6 +70,12 @@ def open_storage(url: str | None, must_exist: bool = False) -> optuna.storages.B
         raise UserError(f"cannot open the storage {shown}: {storage_reason(error)}") from None
 
 
+def database_of(storage: optuna.storages.BaseStorage) -> optuna.storages.RDBStorage | None:
+    """The database behind a storage, which Optuna caches; None if there is none."""
+    backend = getattr(storage, "_backend", storage)
+    return backend if isinstance(backend, optuna.storages.RDBStorage) else None
+
+
 def _parse(url: str) -> URL:
     """A URL, its driver the one that we install; its passwords are known from now on.
 

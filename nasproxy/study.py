@@ -141,6 +141,7 @@ def rank(
     pool = workers or open_workers(jobs, device, trial_timeout, scheduler)
     where = pool.place(device)
     estimator = make_estimator(by, data, recipe, where)
+    proxy = proxy_of(by)  # now: its file may be another when all is ranked
     seeds = seeds if estimator.seeded else 1
     if pruner is not None and not isinstance(estimator, TrainingEstimator):
         raise UserError(f"{estimator.name} trains nothing that a pruner could stop")
@@ -191,8 +192,7 @@ def rank(
         else:
             scoring.score(plan)
     _require_a_score(made)
-    proxy = proxy_of(by)
-    annotate(made, {} if proxy is None else {"proxy set": proxy.picture(data=data)})
+    annotate(made, {} if proxy is None else {"proxy set": partial(proxy.picture, data=data)})
     return made
 
 
