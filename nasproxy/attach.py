@@ -7,6 +7,7 @@ import optuna
 from nasproxy import tables
 from nasproxy.dashboard import keep_plot
 from nasproxy.note import annotate
+from nasproxy.storage import study_names
 from nasproxy.words import advice, findings, headline
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def attach(report: "Report", storage: optuna.storages.BaseStorage) -> list[str]:
     """
     from nasproxy.plots import OF_RANKINGS, PLOTS  # Plotly takes a moment to import
 
-    there = set(optuna.study.get_all_study_names(storage))
+    there = set(study_names(storage))
     by_study: dict[str, list[str]] = {report.truth.rpartition("@")[0] or report.truth: []}
     for ranking in report.rankings:
         base = ranking.study.rpartition("@")[0]

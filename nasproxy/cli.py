@@ -44,6 +44,7 @@ from nasproxy.storage import (
     load_study,
     open_storage,
     storage_failure,
+    study_names,
     without_passwords,
 )
 from nasproxy.study import rank, scored
@@ -386,7 +387,7 @@ def _comparables(names: Sequence[str], url: str) -> list[Comparable]:
 
 def _study_or_reading(name: str, storage: optuna.storages.BaseStorage) -> "optuna.Study | Reading":
     study, at, by = name.rpartition("@")
-    if not at or name in optuna.study.get_all_study_names(storage):
+    if not at or name in study_names(storage):
         return load_study(name, storage)
     return Reading(load_study(study, storage), by)
 

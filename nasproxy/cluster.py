@@ -4,6 +4,7 @@ Dask runs tasks in threads. Ours only hand them on, each to a process of its own
 torch's global generators, and only a process can be stopped, or die alone.
 """
 
+import asyncio
 import contextlib
 import hashlib
 import itertools
@@ -264,15 +265,40 @@ def _connect(scheduler: str) -> Any:
         raise UserError(f"expected a scheduler such as tcp://host:8786, got {scheduler!r}")
     try:
         import distributed
+        from distributed.utils import LoopRunner, sync
     except ImportError:
         raise UserError("a scheduler needs Dask: pip install 'nasproxy[cluster]'") from None
     for name in list(logging.root.manager.loggerDict):  # we say what is wrong, in a line
         if name.partition(".")[0] == "distributed":
             logging.getLogger(name).setLevel(logging.CRITICAL)
+    loop = LoopRunner(asynchronous=False)  # a thread's: this one's may run, as in a notebook
     try:
+        loop.start()
+        sync(loop.loop, _shake_hands, scheduler)
         return distributed.Client(scheduler, timeout=_SCHEDULER_WITHIN, set_as_default=False)
     except Exception as error:
         raise UserError(f"no Dask scheduler answers at {scheduler}: {reason(error)}") from None
+    finally:
+        loop.stop()
+
+
+async def _shake_hands(scheduler: str) -> None:
+    """Find out whether a scheduler talks: Dask's client waits for ever for one that is mute.
+
+    Raises:
+        OSError: nobody listens there.
+        TimeoutError: whoever does says nothing.
+    """
+    from distributed import Security
+    from distributed.comm import connect
+
+    arguments = Security().get_connection_args("client")
+    greeting = connect(scheduler, timeout=_SCHEDULER_WITHIN, **arguments)
+    try:
+        comm = await asyncio.wait_for(greeting, _SCHEDULER_WITHIN + 1)
+    except TimeoutError:
+        raise TimeoutError(f"no greeting within {_SCHEDULER_WITHIN:g} seconds") from None
+    await comm.close()
 
 
 def _as_death_or_mistake(error: BaseException) -> BaseException:

@@ -26,7 +26,7 @@ from nasproxy.report import Report, correlate
 from nasproxy.runtime import check_seed, pick_device, threads
 from nasproxy.spaces import Architecture, Space, load_space
 from nasproxy.spec import command_line
-from nasproxy.storage import open_storage
+from nasproxy.storage import open_storage, study_names
 from nasproxy.study import architecture_of, rank, scored
 from nasproxy.train import FULL_RECIPE, PROXY_RECIPE, Recipe, evaluate_network
 from nasproxy.workers import check_limits
@@ -282,7 +282,7 @@ def _proxy(
 
 def _finished(storage: optuna.storages.BaseStorage, name: str) -> list[FrozenTrial]:
     """Scored trials of a study that may not be there yet."""
-    if name not in optuna.study.get_all_study_names(storage):
+    if name not in study_names(storage):
         return []
     return scored(optuna.load_study(study_name=name, storage=storage))
 

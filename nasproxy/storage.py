@@ -1,11 +1,12 @@
 """Opening Optuna storages and the studies in them."""
 
+import contextlib
 import random
 import re
 import sqlite3
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -208,12 +209,38 @@ def load_study(name: str, storage: optuna.storages.BaseStorage) -> optuna.Study:
     Raises:
         UserError: there is none, or its trials are not as we leave them.
     """
-    names = optuna.study.get_all_study_names(storage)
+    names = study_names(storage)
     if name not in names:
         raise UserError(f"no study {name!r} in the storage{nearest(name, names)}")
-    study = optuna.load_study(study_name=name, storage=storage)
+    with _readable(f"study {name!r}"):
+        study = optuna.load_study(study_name=name, storage=storage)
     _check_study(study)
     return study
+
+
+def study_names(storage: optuna.storages.BaseStorage) -> list[str]:
+    """Names of all studies in a storage.
+
+    Raises:
+        UserError: it can't be read.
+    """
+    with _readable("the storage"):
+        return optuna.study.get_all_study_names(storage)
+
+
+@contextlib.contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """Refuse what makes no sense in a storage, which Optuna takes on trust: its JSON and names.
+
+    Raises:
+        UserError: something does.
+    """
+    try:
+        yield
+    except STORAGE_ERRORS:
+        raise
+    except Exception as error:
+        raise UserError(f"{what} can't be read: {reason(error)}") from None
 
 
 def _read(study: optuna.Study) -> tuple[dict[str, Any], list[FrozenTrial]]:
@@ -222,12 +249,9 @@ def _read(study: optuna.Study) -> tuple[dict[str, Any], list[FrozenTrial]]:
     Raises:
         UserError: what the storage holds of them makes no sense.
     """
-    try:
+    with _readable(f"study {study.study_name!r}"):
+        study.metric_names  # noqa: B018  # reads what Optuna itself has written
         return study.user_attrs, study.get_trials(deepcopy=False)
-    except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError):
-        raise
-    except Exception as error:  # of the JSON and the names in it
-        raise UserError(f"study {study.study_name!r} can't be read: {reason(error)}") from None
 
 
 def _check_study(study: optuna.Study) -> None:
@@ -276,13 +300,15 @@ def open_study(
     Raises:
         UserError: a study of that name has another identity.
     """
-    study = optuna.create_study(
-        study_name=name,
-        storage=storage,
-        sampler=optuna.samplers.RandomSampler(seed=0),  # ours choose; TPE would think at each ask
-        direction="maximize",
-        load_if_exists=True,
-    )
+    sampler = optuna.samplers.RandomSampler(seed=0)  # ours choose; TPE would think at each ask
+    with _readable("the storage" if name is None else f"study {name!r}"):
+        study = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            sampler=sampler,
+            direction="maximize",
+            load_if_exists=True,
+        )
     found, trials = _read(study)
     if not found.keys() & identity.keys() and trials:
         raise UserError(f"study {study.study_name!r} was not made by nasproxy; take another name")

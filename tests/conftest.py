@@ -1,6 +1,7 @@
 """Small data, quick recipes and a space of six networks, for every test."""
 
 import os
+import signal
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from nasproxy.cli import main
 os.environ.setdefault("TQDM_DISABLE", "1")
 torch.set_num_threads(1)  # small work: more threads only wait for each other
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+# Where the tests run in the background it may be ignored, and then in every command that they try.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 QUICK = nasproxy.Recipe(epochs=2, batch_size=64, augment="none")
 

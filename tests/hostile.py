@@ -1335,6 +1335,8 @@ def storages() -> Iterator[Case]:
         "sizes that are text": broken.format('"many"', "params"),
         "seconds that are lists": broken.format("[1]", "seconds"),
         "no attributes of the study": "DELETE FROM study_user_attributes",
+        "studies of no JSON": "UPDATE study_system_attributes SET value_json = '{'",
+        "studies of nothing": "UPDATE study_system_attributes SET value_json = NULL",
         "seeds that are text": "UPDATE study_user_attributes SET value_json = '\"x\"' WHERE key = 'seeds'",
         "a cost that is text": "UPDATE study_user_attributes SET value_json = '\"x\"' WHERE key = 'cost'",
         "no parameters": "DELETE FROM trial_params",

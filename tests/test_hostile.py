@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+import nasproxy
 from nasproxy import UserError, cli, storage
 from nasproxy.errors import one_line
 from nasproxy.files import read_described
@@ -159,6 +161,9 @@ def _as_nobody() -> Iterator[None]:
     if me == 0:
         os.seteuid(65534)
     try:
+        ours = nasproxy.__file__, torch.__file__
+        if not all(os.access(path, os.R_OK, effective_ids=True) for path in ours):
+            pytest.skip("nobody may read the packages here")
         yield
     finally:
         os.seteuid(me)
