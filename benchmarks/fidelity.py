@@ -170,7 +170,7 @@ def measure(
         "read by": bed.read,
         "differences": differences,
     }
-    save(f"fidelity-{space}-{data}", [_shown(row) for row in rows], about)
+    save(f"fidelity-{space}-{data}-seed{seed}", [_shown(row) for row in rows], about)
     print(json_module.dumps(rows, allow_nan=False) if json else table([_shown(r) for r in rows]))
     if not json:
         print("", *differences, sep="\n")

@@ -76,6 +76,8 @@ class CondenseCommand:
         precision: of the embedding's convolutions: float32, bfloat16, or auto for the faster.
         epochs: for which the ConvNet of herding and k-center is trained first (2).
         space: search space whose networks dm-space matches on (convnet_small).
+        scheduler: address of a Dask scheduler, such as tcp://host:8786, whose workers make a class
+            each at a time (dm, dm-paper). It is to be trusted like code.
         device: auto, cpu, cuda or cuda:N.
         root: folder of the data sets that torchvision downloads.
         quiet: show no progress.
@@ -97,6 +99,7 @@ class CondenseCommand:
     precision: str | None = None
     epochs: int | None = None
     space: str | None = None
+    scheduler: str | None = None
     device: str = "auto"
     root: str = DEFAULT_ROOT
     quiet: bool = False
@@ -104,7 +107,7 @@ class CondenseCommand:
 
 
 def condense_command(options: CondenseCommand) -> "Answer":
-    common = ("data", "method", "out", "device", "root", "quiet", "log")
+    common = ("data", "method", "out", "scheduler", "device", "root", "quiet", "log")
     of_method = {k: v for k, v in dataclasses.asdict(options).items() if k not in common}
     method_options(options.method, **of_method)
     data = load_dataset(options.data, options.root)
@@ -115,6 +118,7 @@ def condense_command(options: CondenseCommand) -> "Answer":
         device=options.device,
         progress=not options.quiet,
         checkpoint=kept_beside(path),
+        scheduler=options.scheduler,
         **of_method,
     )
     return _saved(proxy, data, path)

@@ -9,13 +9,13 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from nasproxy.series import chance_regret, choice_effects, regret_curve
+from nasproxy.series import COLOURS, chance_regret, choice_effects, regret_curve
 
 if TYPE_CHECKING:
     from nasproxy.report import Report
 
-_BLUE, _GREY, _ORANGE = "#0072B2", "#666666", "#D55E00"  # Okabe and Ito
-_COLOURS = (_BLUE, _ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B6A800", "#000000")
+_BLUE, _ORANGE, *_ = COLOURS
+_GREY = "#666666"
 _MARKERS = "osD^*hpX"
 
 
@@ -86,7 +86,7 @@ def draw_cost(report: "Report") -> Figure | None:
     figure, axis = _one((7, 4))
     for k, r in enumerate(shown):
         seconds, (low, high) = r.seconds_per_architecture, r.spearman_ci
-        look = {"color": _COLOURS[k % 8], "marker": _MARKERS[(k + k // 8) % 8]}
+        look = {"color": COLOURS[k % 8], "marker": _MARKERS[(k + k // 8) % 8]}
         if low is not None and high is not None:
             axis.plot([seconds, seconds], [low, high], color=_GREY, linewidth=1.5, zorder=1)
         axis.plot(seconds, r.spearman, linestyle="none", markersize=9, label=r.study, **look)
@@ -131,7 +131,7 @@ def draw_regret(report: "Report") -> Figure:
             range(1, len(curve) + 1),
             known,
             where="post",
-            color=_COLOURS[k % 8],
+            color=COLOURS[k % 8],
             linestyle=("-", (0, (5, 1)))[k // 8 % 2],
             label=r.study,
         )

@@ -11,6 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from nasproxy.series import (
+    COLOURS,
     MARKED,
     chance_regret,
     choice_effects,
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from nasproxy.comparison import Ranking
     from nasproxy.report import Report
 
-# Okabe and Ito's, told apart by the colour-blind; black is left out: it is lost in the dark
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B6A800", "#808080")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "hexagon", "pentagon", "bowtie")
 GREY, GRID = "#808080", "rgba(128,128,128,0.25)"
 POINTS = 800  # that a figure shows at most: more are slow to store and to draw

@@ -14,6 +14,7 @@ from nasproxy.attach import attach
 from nasproxy.cluster import open_workers
 from nasproxy.condense import condense, has_option, method_options
 from nasproxy.condense.kept import kept_beside
+from nasproxy.dashboard import pictures_of
 from nasproxy.data import DEFAULT_ROOT, Dataset, load_dataset
 from nasproxy.errors import UserError
 from nasproxy.estimators import TrainingEstimator, make_estimator, proxy_name
@@ -212,7 +213,11 @@ def _run(
         ranked("full", "full", like=_leaders(studies[0], options.confirm))
     report = correlate(truth, studies, seed=options.seed)
     best = _best(options, data, space, studies[0], truth)
-    pictures = {f"The {set_.metadata['method']} set": set_.picture(data=data) for set_ in beside}
+    pictures = {
+        f"The {set_.metadata['method']} set": pictures_of(study).get("proxy set")
+        or set_.picture(data=data)
+        for set_, study in zip(beside, studies)
+    }
     command = command_line("run", options)
     report.write(folder, {"best": best, "out": str(folder)}, pictures, command)
     attach(report, storage)

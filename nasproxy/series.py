@@ -13,6 +13,8 @@ from nasproxy.correlation import Array, best_first
 if TYPE_CHECKING:
     from nasproxy.report import Report
 
+# Okabe and Ito's, told apart by the colour-blind; grey for black, which is lost in the dark
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B6A800", "#808080")
 MARKED = 5  # of the best, how many a figure points out
 _OPTIONS = 10  # more options than that are no groups to colour
 

@@ -57,14 +57,14 @@ def test_the_readme_shows_what_was_measured() -> None:
 
 
 def test_the_readme_and_the_page_show_the_fidelity_that_was_measured() -> None:
-    name = "fidelity-nasbench201-cifar10"
+    name = "fidelity-nasbench201-cifar10-seed2026"
     lines = (FOLDER / f"{name}.md").read_text().splitlines()
     rows = [line for line in lines if line.startswith("| ")]
     about = json.loads((FOLDER / f"{name}.json").read_text())
     page = (ROOT / "docs" / "fidelity.md").read_text()
     assert "\n".join(rows) in page
     assert all(f"- {difference}" in page for difference in about["differences"])
-    convnet = (FOLDER / "fidelity-convnet-cifar10.md").read_text().splitlines()
+    convnet = (FOLDER / "fidelity-convnet-cifar10-seed100.md").read_text().splitlines()
     own = page.partition("## On ConvNets")[2].partition("## What was not shown")[0]
     assert {line for line in own.splitlines() if line.startswith("| ")} <= set(convnet)
     section = (ROOT / "README.md").read_text().partition("## Against published truth")[2]
@@ -171,7 +171,7 @@ def test_fidelity_has_a_row_for_every_ranking(bed: Path, capsys) -> None:
     assert rows["dm-space+az_nas+logsynflow+naswot"]["kind"] == "combined"
     assert rows["az_nas+logsynflow+naswot+zico, 8 truths"]["n"] == 12
     assert rows["one training"]["kind"] == "ceiling"
-    about = json.loads((bed / "fidelity-convnet-digits.json").read_text())
+    about = json.loads((bed / "fidelity-convnet-digits-seed0.json").read_text())
     assert any(line.startswith("dm-space - random: ") for line in about["differences"])
 
 

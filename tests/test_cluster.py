@@ -16,10 +16,12 @@ from typing import Any
 
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 
 import nasproxy
-from nasproxy import UserError, cluster, rank
+from nasproxy import UserError, cluster, rank, spread
+from nasproxy.condense import kept, method_options
 from nasproxy.estimators import make_estimator
 from nasproxy.study import scored
 
@@ -103,6 +105,58 @@ def test_data_are_sent_once(two_workers, tiny_space, data, monkeypatch: pytest.M
     )
     rank(tiny_space, Estimator(), data=data, sampler="all", seeds=5, scheduler=two_workers)
     assert [workers for _, workers in sent] == [None]  # to all, in one go
+
+
+@pytest.mark.slow
+def test_a_set_is_made_class_by_class(two_workers, data, tmp_path, monkeypatch) -> None:
+    options = {"method": "dm", "ipc": 3, "steps": 4, "seed": 5}
+    one = nasproxy.condense(data, **options)
+    kept_beside = tmp_path / "kept.safetensors"
+    monkeypatch.setattr(kept, "EVERY", 0)
+    submitted: list[str] = []
+    submit = cluster.Cluster.submit
+    monkeypatch.setattr(
+        cluster.Cluster,
+        "submit",
+        lambda *given: (submitted.append(given[2].key), submit(*given))[1],
+    )
+
+    class Bar:
+        seen = 0
+
+        def update(self) -> None:
+            self.seen += 1
+            if self.seen == 2:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(spread, "progress", lambda *_: Bar())
+        nasproxy.condense(data, **options, scheduler=two_workers, checkpoint=kept_beside)
+    assert sorted(submitted) == ["0", "1", "2"]
+    submitted.clear()
+    many = nasproxy.condense(data, **options, scheduler=two_workers, checkpoint=kept_beside)
+    assert len(submitted) == 2  # what was done is not done again
+    assert not kept_beside.exists()
+    assert torch.equal(many.labels, one.labels)
+    torch.testing.assert_close(many.images, one.images, rtol=1e-4, atol=1e-5)
+    assert many.metadata == one.metadata
+
+
+@pytest.mark.slow
+def test_a_class_that_cannot_be_made_is_named(two_workers, data) -> None:
+    def fails(*_: Any, only: list[int]) -> None:
+        raise ValueError("no paint")
+
+    options = method_options("dm", ipc=2)
+    nowhere = kept.Kept(None, {})
+    with pytest.raises(UserError, match=r"class '\d' was not made: ValueError: no paint"):
+        spread.make_by_class(fails, data, options, "auto", False, nowhere, two_workers)
+
+
+@pytest.mark.parametrize("method", ["dm-space", "random", "herding", "k-center"])
+def test_what_makes_all_classes_at_once_refuses_a_scheduler(data, method: str) -> None:
+    with pytest.raises(UserError, match="a scheduler is of use to dm, dm-paper"):
+        nasproxy.condense(data, method, scheduler="tcp://127.0.0.1:1")
 
 
 @pytest.mark.slow

@@ -50,6 +50,7 @@ ORDER = [
     "halving",
     "workers",
     "cluster",
+    "spread",
     "evaluate",
     "storage",
     "dashboard",

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from nasproxy.condense.coreset import CoresetOptions, choose_by_herding, choose_by_k_center
 from nasproxy.condense.dm import DMOptions, DMPaperOptions, match_distribution
 from nasproxy.condense.dm_space import DMSpaceOptions, match_on_space
@@ -22,16 +20,26 @@ from nasproxy.runtime import keep_memory, pick_device, versions
 
 @dataclass(frozen=True)
 class Method:
-    """A way of making a proxy set: its options, its function, and a line of help."""
+    """A way of making a proxy set: its options, its function, and a line of help.
+
+    Attributes:
+        by_class: whether the images of one class don't depend on those of others, and `make` takes
+            a list of classes, `only`.
+    """
 
     options: Callable[..., Any]
-    make: Callable[[Dataset, Any, torch.device, bool, Kept], ImageSet]
+    make: Callable[..., ImageSet]  # of data, options, device, whether to show progress, and Kept
     summary: str
+    by_class: bool = False
 
 
 METHODS = {
-    "dm": Method(DMOptions, match_distribution, "distribution matching, sized for a CPU"),
-    "dm-paper": Method(DMPaperOptions, match_distribution, "distribution matching, as published"),
+    "dm": Method(
+        DMOptions, match_distribution, "distribution matching, sized for a CPU", by_class=True
+    ),
+    "dm-paper": Method(
+        DMPaperOptions, match_distribution, "distribution matching, as published", by_class=True
+    ),
     "dm-space": Method(
         DMSpaceOptions, match_on_space, "distribution matching on networks of a search space"
     ),
@@ -74,6 +82,7 @@ def condense(
     device: str = "auto",
     progress: bool = False,
     checkpoint: str | Path | None = None,
+    scheduler: str | None = None,
     **options: Any,
 ) -> ProxySet:
     """Make a proxy set of `ipc` images a class that stands in for the training images.
@@ -85,13 +94,19 @@ def condense(
         progress: show progress on stderr.
         checkpoint: file that holds what has been done so far while it goes on. A call with the
             same arguments goes on from it, to the same bytes; it is removed at the end.
+        scheduler: address of a Dask scheduler, to be trusted like code, whose workers make a
+            class each at a time, on one thread. Images are the same up to rounding.
         options: of the method, such as ``ipc``, ``steps`` or ``seed``.
 
     Raises:
-        UserError: the method, an option or the device is not there, or a class is too small.
+        UserError: the method, an option or the device is not there, a class is too small, or the
+            scheduler is lost, or of no use to the method.
     """
     chosen = method_options(method, **options)
-    where = pick_device(device)
+    if scheduler is not None and not METHODS[method].by_class:
+        able = ", ".join(name for name, known in METHODS.items() if known.by_class)
+        raise UserError(f"{method} makes all classes at once; a scheduler is of use to {able}")
+    where = pick_device("cpu" if scheduler is not None else device)
     keep_memory()
     identity = getattr(chosen, "identity", {})
     kept = Kept(
@@ -100,13 +115,18 @@ def condense(
             "method": method,
             "options": dataclasses.asdict(chosen),
             "dataset_digest": data.digest,
-            "device": where.type,
+            "device": where.type if scheduler is None else f"{device} of a cluster",
             "versions": versions(),
             **identity,
         },
     )
     start = time.perf_counter()
-    made = METHODS[method].make(data, chosen, where, progress, kept)
+    if scheduler is None:
+        made = METHODS[method].make(data, chosen, where, progress, kept)
+    else:
+        from nasproxy.spread import make_by_class  # it stands on workers, and these on estimators
+
+        made = make_by_class(METHODS[method].make, data, chosen, device, progress, kept, scheduler)
     seconds = kept.seconds + time.perf_counter() - start
     kept.done()
     metadata = {

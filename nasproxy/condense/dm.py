@@ -1,7 +1,7 @@
 """Distribution matching (DM; Zhao & Bilen, WACV 2023, arXiv 2110.04181)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol
@@ -118,9 +118,18 @@ class Embedding(Protocol):
 
 
 def match_distribution(
-    data: Dataset, options: DMOptions, device: torch.device, show: bool, kept: Kept
+    data: Dataset,
+    options: DMOptions,
+    device: torch.device,
+    show: bool,
+    kept: Kept,
+    only: Sequence[int] | None = None,
 ) -> ImageSet:
-    """Synthetic images whose mean features match the real ones' in random ConvNets."""
+    """Synthetic images whose mean features match the real ones' in random ConvNets.
+
+    Those of some classes, `only`, are what they are among those of all, up to rounding: no class
+    has to do with another (eq. 5), and all are given the same networks and random numbers.
+    """
     lr = options.learning_rate(data.input_shape)
 
     def embedding(step: int) -> Embedding:
@@ -128,7 +137,7 @@ def match_distribution(
         make_fast(network.to(device), options.precision).requires_grad_(False)
         return _ConvNetEmbedding(network)
 
-    return match(data, options, device, show, kept, embedding, lambda gradient, step: lr)
+    return match(data, options, device, show, kept, embedding, lambda gradient, step: lr, only)
 
 
 @dataclass(frozen=True)
@@ -148,6 +157,7 @@ def match(
     kept: Kept,
     embedding: Callable[[int], Embedding],
     scale: Callable[[Tensor, int], float],
+    only: Sequence[int] | None = None,
 ) -> ImageSet:
     """Synthetic images whose mean features match the real ones', class by class (eq. 5).
 
@@ -157,9 +167,12 @@ def match(
     Args:
         embedding: of a step; torch's generator is seeded for it.
         scale: what the gradient of a step is multiplied by, given it and the step.
+        only: classes whose images are made; None is all.
     """
     classes, ipc = data.num_classes, options.ipc
+    mine = torch.arange(classes) if only is None else torch.tensor(only)
     index = random_index(data, ipc, torch.Generator().manual_seed(options.seed))
+    index = index.view(classes, ipc)[mine].flatten()
     labels = data.train.labels[index]
     images = data.normalisation(data.train.images[index]).to(device).requires_grad_()
     optimizer = torch.optim.SGD([images], 1.0, options.momentum)
@@ -170,6 +183,7 @@ def match(
         optimizer.state[images]["momentum_buffer"] = state["momentum"].to(device)
     groups = parse_strategy(options.augment, data.flip)
     train = data.train.to(device)
+    places = torch.arange(len(mine))  # of these classes among the images
     members = [(data.train.labels == c).nonzero()[:, 0] for c in range(classes)]
     at_once = max(1, images_at_once(train.images) // (options.real_batch + ipc))  # classes
     bar = progress(f"condensing {data.name}", options.steps, done, show)
@@ -180,18 +194,19 @@ def match(
             generator = torch.Generator().manual_seed(_step_seed(options.seed, step))
             embed = embedding(step)
             draws = draw(groups, classes, generator)  # one a class, for real and synthetic alike
+            batches = [_sample(of_one, options.real_batch, generator) for of_one in members]
             targets = []
-            for some in torch.arange(classes).split(classes if embed.together else at_once):
-                batch = [_sample(members[c], options.real_batch, generator) for c in some]
-                real = data.normalisation(train.images[torch.cat(batch).to(device)])
-                shared = draws[some.repeat_interleave(len(batch[0]))]
+            for some in places.split(classes if embed.together else at_once):
+                batch = torch.cat([batches[c] for c in mine[some]])
+                real = data.normalisation(train.images[batch.to(device)])
+                shared = draws[mine[some].repeat_interleave(options.real_batch)]
                 with torch.no_grad(), autocast(options.precision, device):
                     targets.append(_class_means(embed, augment(real, shared), some, real=True))
             target = torch.cat(targets)
             optimizer.zero_grad()
-            for some in torch.arange(classes).split(at_once):
+            for some in places.split(at_once):
                 synthetic = images[some[0] * ipc : (some[-1] + 1) * ipc]
-                shared = draws[some.repeat_interleave(ipc)]
+                shared = draws[mine[some].repeat_interleave(ipc)]
                 with autocast(options.precision, device):
                     means = _class_means(embed, augment(synthetic, shared), some, real=False)
                 loss = ((target[some] - means) ** 2).sum()  # eq. 5, summed over the classes
