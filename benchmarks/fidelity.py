@@ -156,6 +156,7 @@ def measure(
         nasproxy.Reading(study, name) for study in trained for name in READINGS if name != bed.read
     ]
     combine = [list(FREE_TOGETHER), *([name, *FREE_TOGETHER] for name in (*METHODS, EARLY))]
+    combine += [["random", "dm-space"], ["random", "dm-space", *FREE_TOGETHER]]  # two trainings
     report = nasproxy.correlate(truth, [*studies, *trained, *readings], combine=combine, seed=seed)
     report.write(folder)
     rows = [_row(ranking) for ranking in report.rankings]
