@@ -50,8 +50,9 @@ def import_proxy(path: str | Path, data: Dataset, index: int = 0) -> ProxySet:
             f"{path}: expected images {data.input_shape} as in {data.name}, "
             f"got {tuple(pixels.shape[1:])}"
         )
-    if not np.issubdtype(labels.dtype, np.integer):
-        labels = labels.astype(np.float32)
+    soft = np.issubdtype(labels.dtype, np.floating)
+    with np.errstate(over="ignore"):  # infinity is refused soon
+        labels = labels.astype(np.float32 if soft else np.int64)  # of any byte order
     metadata = {
         "format": FORMAT_VERSION,
         "method": path.stem,
@@ -64,9 +65,8 @@ def import_proxy(path: str | Path, data: Dataset, index: int = 0) -> ProxySet:
         "seed": 0,
         "versions": versions(),
     }
-    hard = torch.from_numpy(labels)
     try:
-        return ProxySet(pixels, hard.long() if not hard.is_floating_point() else hard, metadata)
+        return ProxySet(pixels, torch.from_numpy(labels), metadata)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 

@@ -18,13 +18,14 @@ import pytest
 import nasproxy
 from nasproxy.dashboard import note_of, pictures_of
 
+ROOT = Path(__file__).parent.parent
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-@pytest.fixture
-def ranked(tiny_space_file: str, npz: str, tmp_path: Path, command, monkeypatch) -> Path:
+@pytest.fixture(scope="module")
+def original(tiny_space_file: str, npz: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a proxy set, a storage with studies of it, and a report."""
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path_factory.mktemp("ranked")
     same = ["--data", npz, "--quiet"]
     rank = ["rank", *same, "--space", tiny_space_file, "--trials", "6"]
     for arguments in (
@@ -33,7 +34,16 @@ def ranked(tiny_space_file: str, npz: str, tmp_path: Path, command, monkeypatch)
         [*rank, "--by", "full:epochs=2", "--like", "fast", "--study", "truth"],
         ["correlate", "--truth", "truth", "--study", "fast", "--out", "report"],
     ):
-        assert command(*arguments)[0] == 0
+        words = [sys.executable, "-m", "nasproxy", *arguments]
+        subprocess.run(words, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    return folder
+
+
+@pytest.fixture
+def ranked(original: Path, tmp_path: Path, monkeypatch) -> Path:
+    """A copy of it, where we are."""
+    shutil.copytree(original, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 

