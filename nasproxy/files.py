@@ -1,8 +1,10 @@
 """Writing files so that a reader never sees half of one."""
 
+import contextlib
 import glob
 import json
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -120,3 +122,16 @@ def make_folder(path: Path) -> None:
     probe = path / ".nasproxy-write-test"
     write_atomically(probe, lambda temporary: None)
     probe.unlink(missing_ok=True)
+
+
+def scratch_folder() -> Path:
+    """A new temporary folder that only this user reads; those of killed processes are removed.
+
+    They may hold a whole data set each.
+    """
+    for path in Path(tempfile.gettempdir()).glob("nasproxy-*-*-*-*"):
+        owner = path.name.removeprefix("nasproxy-").rpartition("-")[0]
+        with contextlib.suppress(OSError):  # another process may be at it, too
+            if is_alive(owner) is False:
+                shutil.rmtree(path)
+    return Path(tempfile.mkdtemp(prefix=f"nasproxy-{this_process()}-"))

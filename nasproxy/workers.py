@@ -6,7 +6,6 @@ import hashlib
 import pickle
 import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -22,6 +21,7 @@ import torch
 
 from nasproxy.errors import UserError, reason
 from nasproxy.estimators.base import Candidate, Estimator, Scores
+from nasproxy.files import scratch_folder
 from nasproxy.runtime import (
     contained,
     cores,
@@ -114,7 +114,7 @@ class Workers:
     def folder(self) -> Path:
         """A folder that only this user reads, and that goes when the workers go."""
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="nasproxy-"))
+            self._folder = scratch_folder()
         return self._folder
 
     def submit(self, estimator: Estimator, candidate: Candidate, seed: int) -> "Future[Outcome]":

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from PIL import Image
 
 from nasproxy import rank
 from nasproxy.cli import main
-from nasproxy.files import write_text
+from nasproxy.files import scratch_folder, write_text
 from tests.test_drivers import SPACE, SPAWN, TRAINED, Noted, alone, calls, check, drive, made
 
 KILLED = -signal.SIGKILL
@@ -119,6 +120,35 @@ def test_workers_killed_eight_times(folder: Path) -> None:
     assert len(hits) == 8
     check(study, alone(folder))
     assert 2 * TRAINED < sum(calls(folder).values()) <= 2 * TRAINED + 4 * len(hits)
+
+
+def _scratch(queue: Any) -> None:
+    queue.put(scratch_folder())
+    time.sleep(60)
+
+
+@pytest.mark.slow
+def test_what_a_killed_process_left_of_its_data_goes(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    (tmp_path / "nasproxy-of-somebody-else-x").mkdir()
+    queue = SPAWN.Queue()
+    processes = [SPAWN.Process(target=_scratch, args=(queue,)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    folders = {queue.get(timeout=60), queue.get(timeout=60)}
+    processes[0].kill()
+    processes[0].join()
+    own = scratch_folder()
+    left = set(tmp_path.glob("nasproxy-*")) - {own, tmp_path / "nasproxy-of-somebody-else-x"}
+    processes[1].kill()
+    processes[1].join()
+    assert len(left & folders) == len(left) == 1
+    assert own.stat().st_mode & 0o77 == 0
+    other = scratch_folder()
+    assert set(tmp_path.glob("nasproxy-*")) == {
+        own, other, tmp_path / "nasproxy-of-somebody-else-x",
+    }  # fmt: skip
 
 
 def _correlate(folder: str) -> None:
