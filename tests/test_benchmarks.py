@@ -64,6 +64,12 @@ def test_the_readme_and_the_page_show_the_fidelity_that_was_measured() -> None:
     page = (ROOT / "docs" / "fidelity.md").read_text()
     assert "\n".join(rows) in page
     assert all(f"- {difference}" in page for difference in about["differences"])
+    again = "fidelity-nasbench201-cifar10-seed2027"
+    second = page.partition("## A second draw")[2].partition("## On ConvNets")[0]
+    shown = {line for line in second.splitlines() if line.startswith("| ")}
+    assert shown <= set((FOLDER / f"{again}.md").read_text().splitlines())
+    differences = json.loads((FOLDER / f"{again}.json").read_text())["differences"]
+    assert all(f"- {difference}" in second for difference in differences)
     convnet = (FOLDER / "fidelity-convnet-cifar10-seed100.md").read_text().splitlines()
     own = page.partition("## On ConvNets")[2].partition("## What was not shown")[0]
     assert {line for line in own.splitlines() if line.startswith("| ")} <= set(convnet)
