@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CAPTIONS = {
     "spearman": "How well each ranking agrees with the truth. The bars are 95% bootstrap intervals "
     "over architectures; rankings whose bars overlap may differ: see the sentences above.",
-    "scores": "Every architecture once; hover for its name. Rings are the best by truth, crosses "
+    "scores": "A point an architecture; hover for its name. Rings are the best by truth, crosses "
     "the best by score: where they coincide, the ranking finds the best.",
     "cost": "What the correlation costs; the time spent once, such as condensing, is in the table.",
     "choices": "Whether a ranking likes what the truth likes: the mean place of all architectures "

@@ -5,6 +5,7 @@ Backgrounds are transparent and text is grey, so that they are legible in light 
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "hexagon", "pentagon", "bowtie")
 GREY, GRID = "#808080", "rgba(128,128,128,0.25)"
 POINTS = 800  # that a figure shows at most: more are slow to store and to draw
-_ROWS = 40  # of choices
+_ROWS, _ROWS_OF_A_CARD = 40, 14  # of choices
 
 
 def scatter(report: "Report", names: Sequence[str] | None = None) -> go.Figure:
@@ -152,12 +153,16 @@ def cost(report: "Report") -> go.Figure | None:
     return figure
 
 
-def effects(report: "Report", names: Sequence[str] | None = None) -> go.Figure | None:
-    """Mean place of the architectures with each option, by score and truth side by side."""
-    found = choice_effects(report)
-    if len(found) > _ROWS:  # those that matter the most, in their order
-        least = sorted(abs(e.truth - 50) for e in found)[-_ROWS]
-        found = [e for e in found if abs(e.truth - 50) >= least]
+def effects(
+    report: "Report", names: Sequence[str] | None = None, most: int = _ROWS
+) -> go.Figure | None:
+    """Mean place of the architectures with each option, by score and truth side by side.
+
+    Of many options those are shown that matter the most to the truth, in their order.
+    """
+    known = choice_effects(report)
+    telling = sorted(known, key=lambda e: -abs(e.truth - 50))[:most]
+    found = [e for e in known if e in telling]
     if not found:
         return None
     found = found[::-1]
@@ -194,7 +199,8 @@ def effects(report: "Report", names: Sequence[str] | None = None) -> go.Figure |
         text=[f"n = {e.n}" for e in found],
         hovertemplate="%{y}: %{x:.0f}<br>%{text}<extra>by truth</extra>",
     )
-    _style(figure, "What each choice does to the place (0 last, 100 first)")
+    some = "" if len(found) == len(known) else f", the most telling {len(found)} of {len(known)}"
+    _style(figure, f"What each choice does to the place (0 last, 100 first){some}")
     figure.update_layout(height=190 + 21 * len(rows))
     figure.update_xaxes(title="mean place, in percent", range=[0, 100])
     figure.update_yaxes(
@@ -252,7 +258,11 @@ PLOTS: dict[str, Callable[["Report"], go.Figure | None]] = {
 }
 
 
-OF_RANKINGS = {"scores": scatter, "choices": effects}  # those that show chosen rankings
+# those that show chosen rankings, no taller than the dashboard's cards
+OF_RANKINGS: dict[str, Callable[["Report", Sequence[str] | None], go.Figure | None]] = {
+    "scores": scatter,
+    "choices": partial(effects, most=_ROWS_OF_A_CARD),
+}
 
 
 def _points(report: "Report", members: Sequence[int], score: Any, truth: Any) -> dict[str, Any]:

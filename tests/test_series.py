@@ -9,6 +9,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import create_trial
 
 from nasproxy import Report, correlate
+from nasproxy.plots import effects
 from nasproxy.series import (
     chance_regret,
     choice_effects,
@@ -96,3 +97,11 @@ def test_few_points_reach_from_worst_to_best() -> None:
     truth = column(report, "truth")
     assert 10 <= len(shown) <= 15
     assert {int(truth.argmin()), *np.argsort(-truth)[:5].tolist()} <= set(shown)
+
+
+def test_a_small_figure_shows_the_most_telling_options(report: Report) -> None:
+    figure = effects(report, most=2)
+    assert figure is not None
+    assert "the most telling 2 of 5" in figure.layout.title.text
+    assert set(figure.data[-1].y) == {"width = 8", "width = 32"}  # in the middle: the other three
+    assert "telling" not in effects(report).layout.title.text
