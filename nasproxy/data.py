@@ -495,11 +495,24 @@ def _opened(file: Path) -> Iterator[Any]:
         raise UserError(f"{file}: not a readable image ({error})") from None
 
 
+_CLASS_NAMES: dict[str, tuple[str, ...]] = {  # torchvision's, for an .npz without any
+    "cifar10": (
+        *("airplane", "automobile", "bird", "cat", "deer"),
+        *("dog", "frog", "horse", "ship", "truck"),
+    ),
+    "fashion_mnist": (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+}
+
+
 def _read_named(name: str, root: str) -> _Raw:
     """A data set of the table: from an .npz of its name in `root`, else from its source."""
     source, path = DATASETS[name], Path(root).expanduser() / f"{name}.npz"
     raw = _read_npz(path) if path.is_file() else source.read(root)
-    return replace(raw, flip=source.flip)
+    names = raw.class_names or _CLASS_NAMES.get(name)
+    return replace(raw, flip=source.flip, class_names=names)
 
 
 def _digits(root: str) -> _Raw:

@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from nasproxy.series import COLOURS, chance_regret, choice_effects, regret_curve
+from nasproxy.series import COLOURS, chance_regret, choice_effects, regret_curve, truth_label
 
 if TYPE_CHECKING:
     from nasproxy.report import Report
@@ -67,7 +67,7 @@ def draw_scatter(report: "Report") -> Figure:
             )
         rho = "undefined" if ranking.spearman is None else f"{ranking.spearman:.2f}"
         axis.set_title(f"{ranking.study}: Spearman {rho}", fontsize=10, wrap=True)
-        axis.set(xlabel=f"score by {ranking.study}", ylabel=f"{report.truth}: {report.metric}")
+        axis.set(xlabel=f"score by {ranking.study}", ylabel=truth_label(report))
         if np.nanmin(score) > 0 and np.nanmax(score) > 50 * np.nanmin(score):
             axis.set_xscale("log")
         axis.spines[["top", "right"]].set_visible(False)

@@ -32,6 +32,7 @@ CAPTIONS = {
     "in full. Below the dashed line the ranking is better than training k at random.",
 }
 _SHOWN = 3  # of the best architectures
+_PLACES = 5  # of the rankings, those by which an architecture's place is shown
 
 
 def to_html(report: "Report", pictures: Mapping[str, bytes], command: str | None) -> str:
@@ -71,16 +72,23 @@ def to_html(report: "Report", pictures: Mapping[str, bytes], command: str | None
 
 
 def _best(report: "Report") -> list[dict[str, Any]]:
-    """The best by truth and each ranking's first, and where each stands by all of them."""
+    """The best by truth and each ranking's first, and where each stands by the best rankings."""
     orders = {"truth": best_first(column(report, "truth")).tolist()}
+    near = sorted(report.rankings, key=lambda r: -(r.spearman or 0))[:_PLACES]
+    shown = {"truth", *(r.study for r in near)}
     orders |= {r.study: best_first(column(report, r.study)).tolist() for r in report.rankings}
-    space = report.provenance.get("space")
+    made_with = [report.provenance, *(r.provenance for r in report.rankings)]
+    space = next((found for one in made_with if (found := one.get("space"))), None)
     index = dict.fromkeys([*orders["truth"][:_SHOWN], *(order[0] for order in orders.values())])
     return [
         {
             "architecture": report.points[i]["architecture"],
             "truth": report.points[i]["truth"],
-            "places": {name: order.index(i) + 1 for name, order in orders.items()},
+            "places": {
+                name: order.index(i) + 1
+                for name, order in orders.items()
+                if name in shown or order[0] == i
+            },
             "drawing": drawing(space, report.architectures[i]["choices"]),
             **report.architectures[i],
         }

@@ -22,6 +22,7 @@ from nasproxy.series import (
     regret_curve,
     some_points,
     telling_choice,
+    truth_label,
 )
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "hexagon", "pentagon", "bowtie")
 GREY, GRID = "#808080", "rgba(128,128,128,0.25)"
 POINTS = 800  # that a figure shows at most: more are slow to store and to draw
+_TOP_WITH_MENU = 95  # pixels: a title, and a menu under it
 _ROWS, _ROWS_OF_A_CARD = 40, 14  # of choices
 
 
@@ -84,9 +86,9 @@ def scatter(report: "Report", names: Sequence[str] | None = None) -> go.Figure:
     some = f" ({len(index)} of {report.n} shown)" if len(index) < report.n else ""
     _style(figure, f"Score against truth{some}")
     figure.update_xaxes(title=f"score by {rankings[0].study}")
-    figure.update_yaxes(title=f"{report.truth}: {report.metric}")
+    figure.update_yaxes(title=truth_label(report))
     if len(buttons) > 1:
-        figure.update_layout(updatemenus=[_menu(buttons)])
+        figure.update_layout(updatemenus=[_menu(buttons)], margin_t=_TOP_WITH_MENU)
     else:
         figure.update_layout(title_text=f"Score against truth: {buttons[0]['label']}{some}")
     return figure
@@ -201,7 +203,7 @@ def effects(
     )
     some = "" if len(found) == len(known) else f", the most telling {len(found)} of {len(known)}"
     _style(figure, f"What each choice does to the place (0 last, 100 first){some}")
-    figure.update_layout(height=190 + 21 * len(rows))
+    figure.update_layout(height=215 + 21 * len(rows))
     figure.update_xaxes(title="mean place, in percent", range=[0, 100])
     figure.update_yaxes(
         type="category", categoryorder="array", categoryarray=rows, dtick=1, tickfont={"size": 10}
@@ -215,7 +217,7 @@ def effects(
             }
             for k, r in enumerate(rankings)
         ]
-        figure.update_layout(updatemenus=[_menu(buttons)])
+        figure.update_layout(updatemenus=[_menu(buttons)], margin_t=_TOP_WITH_MENU)
     return figure
 
 
@@ -305,8 +307,8 @@ def _rho(r: "Ranking") -> str:
 def _menu(buttons: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "buttons": buttons,
-        "x": 1,
-        "xanchor": "right",
+        "x": 0,  # under the title, which may be as wide as the figure
+        "xanchor": "left",
         "y": 1.02,
         "yanchor": "bottom",
         "font": {"color": "#222222"},
@@ -316,7 +318,10 @@ def _menu(buttons: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _style(figure: go.Figure, title: str) -> None:
     figure.update_layout(
-        title={"text": title, "x": 0, "xanchor": "left", "font": {"size": 15}},
+        title={
+            **{"text": title, "font": {"size": 15}, "x": 0, "xanchor": "left"},
+            **{"yref": "container", "y": 1, "yanchor": "top", "pad": {"t": 20}},
+        },
         template="none",
         font={"color": GREY},
         paper_bgcolor="rgba(0,0,0,0)",

@@ -38,6 +38,11 @@ class Effect:
     scores: dict[str, float]
 
 
+def truth_label(report: "Report") -> str:
+    """For an axis: the truth's study and what it measures; one name for a column of a table."""
+    return ": ".join(dict.fromkeys([report.truth, report.metric]))
+
+
 def column(report: "Report", name: str) -> Array:
     """Scores (n,) of a ranking, or of the ``truth``; minus infinity where there is none."""
     values = [-math.inf if point[name] is None else point[name] for point in report.points]

@@ -21,7 +21,8 @@ def headline(report: "Report") -> list[str]:
     how = "all of the space" if report.drawn == "all" else "drawn uniformly"
     seconds = report.truth_seconds_per_architecture
     cost = "" if seconds is None else f", {seconds:.2f} s per architecture"
-    said = [f"{report.n} architectures, {how}. Truth: {report.truth} ({report.metric}{cost})."]
+    metric = f" ({report.metric}{cost})" if report.metric != report.truth else ""
+    said = [f"{report.n} architectures, {how}. Truth: {report.truth}{metric}."]
     if report.ceiling:
         c = report.ceiling
         said.append(

@@ -146,3 +146,14 @@ def test_truncated_npz(tmp_path: Path, npz: str) -> None:
     (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="not a readable"):
         load_dataset(str(tmp_path / "half.npz"))
+
+
+def test_a_known_set_without_class_names_has_its_own(tmp_path: Path) -> None:
+    x, y = make_arrays(60, (32, 32, 3), classes=10)
+    np.savez(tmp_path / "cifar10.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    known = load_dataset("cifar10", str(tmp_path)).class_names
+    assert (known[0], known[9]) == ("airplane", "truck")
+    np.savez(
+        tmp_path / "cifar10.npz", x_train=x, y_train=y, class_names=[f"mine {i}" for i in range(10)]
+    )
+    assert load_dataset("cifar10", str(tmp_path)).class_names[0] == "mine 0"

@@ -124,7 +124,7 @@ def test_workers_killed_eight_times(folder: Path) -> None:
 
 def _scratch(queue: Any) -> None:
     queue.put(scratch_folder())
-    time.sleep(60)
+    time.sleep(600)
 
 
 @pytest.mark.slow
