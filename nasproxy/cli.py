@@ -1,5 +1,6 @@
 """The command line: one short handler a command, each calling the Python function of its name."""
 
+import _thread
 import argparse
 import contextlib
 import dataclasses
@@ -8,6 +9,7 @@ import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -572,7 +574,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         as_json = values.pop("json")
         command = COMMANDS[chosen.command]
         _check_values(command.options, values)
-        with _stdout_for_the_answer(), logged_to(values.get("log")):
+        with _no_interrupt_lost(), _stdout_for_the_answer(), logged_to(values.get("log")):
             answer = command.handler(command.options(**values))
         text = json.dumps(answer.document, allow_nan=False) if as_json else answer.text
         print(text.encode(errors="backslashreplace").decode())
@@ -667,6 +669,32 @@ def _refuse(why: str) -> int:
     """Say in one line, and no endless one, what is wrong with the input."""
     print(f"nasproxy: error: {without_passwords(one_line(why))[:2000]}", file=sys.stderr)
     return EXIT_ERROR
+
+
+@contextlib.contextmanager
+def _no_interrupt_lost() -> Iterator[None]:
+    """Raise KeyboardInterrupt again where Python throws it away: in a finaliser or weak reference.
+
+    SQLAlchemy has many of these, and the command would go on as if nobody had pressed Ctrl-C.
+    """
+    before = sys.unraisablehook
+    again: list[threading.Timer] = []
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            # later, since at once it would be thrown away here, too
+            again.append(threading.Timer(0.05, _thread.interrupt_main))
+            again[-1].start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+        for timer in again:
+            timer.cancel()
 
 
 @contextlib.contextmanager

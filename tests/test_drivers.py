@@ -48,8 +48,8 @@ def canonical(params):
     return str(params | {"kind": params["kind"].replace("b", "a")})
 '''
 TRAINED = 23  # of the 32: 8 have a twin, 1 can't be built
-SPAWN = multiprocessing.get_context("forkserver")
-SPAWN.set_forkserver_preload(["nasproxy.cli", "tests.test_drivers"])
+FORKSERVER = multiprocessing.get_context("forkserver")
+FORKSERVER.set_forkserver_preload(["nasproxy.cli", "tests.test_drivers"])
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def start(folder: Path, url: str) -> Iterator[Start]:
     started = []
 
     def call(**more: Any) -> Any:
-        driver = SPAWN.Process(target=drive, args=(str(folder), url), kwargs=more)
+        driver = FORKSERVER.Process(target=drive, args=(str(folder), url), kwargs=more)
         driver.start()
         started.append(driver)
         return driver
@@ -418,7 +418,7 @@ def test_an_interrupted_driver_gives_up_what_it_has(folder: Path, tmp_path: Path
     options = {"data": made(), "study": "s", "storage": url, "jobs": 1, "sampler": "all"}
     with pytest.raises(KeyboardInterrupt):
         rank(f"{folder}/space.py", Interrupted(str(folder)), seeds=2, **options)
-    other = SPAWN.Process(target=drive, args=(str(folder), url))
+    other = FORKSERVER.Process(target=drive, args=(str(folder), url))
     other.start()  # while this process lives on
     other.join()
     assert other.exitcode == 0

@@ -20,7 +20,7 @@ from PIL import Image
 from nasproxy import rank
 from nasproxy.cli import main
 from nasproxy.files import scratch_folder, write_text
-from tests.test_drivers import SPACE, SPAWN, TRAINED, Noted, alone, calls, check, drive, made
+from tests.test_drivers import FORKSERVER, SPACE, TRAINED, Noted, alone, calls, check, drive, made
 
 KILLED = -signal.SIGKILL
 
@@ -35,7 +35,7 @@ def _killed_at(
     seconds: float, target: Callable[..., None], /, *arguments: Any, **more: Any
 ) -> bool:
     """Start a process and kill it some seconds later; whether it was still there."""
-    process = SPAWN.Process(target=target, args=arguments, kwargs=more)
+    process = FORKSERVER.Process(target=target, args=arguments, kwargs=more)
     process.start()
     process.join(seconds)
     process.kill()
@@ -122,7 +122,8 @@ def test_workers_killed_eight_times(folder: Path) -> None:
     assert 2 * TRAINED < sum(calls(folder).values()) <= 2 * TRAINED + 4 * len(hits)
 
 
-def _scratch(queue: Any) -> None:
+def _scratch(parent: str, queue: Any) -> None:
+    tempfile.tempdir = parent
     queue.put(scratch_folder())
     time.sleep(600)
 
@@ -130,10 +131,9 @@ def _scratch(queue: Any) -> None:
 @pytest.mark.slow
 def test_what_a_killed_process_left_of_its_data_goes(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
     (tmp_path / "nasproxy-of-somebody-else-x").mkdir()
-    queue = SPAWN.Queue()
-    processes = [SPAWN.Process(target=_scratch, args=(queue,)) for _ in range(2)]
+    queue = FORKSERVER.Queue()
+    processes = [FORKSERVER.Process(target=_scratch, args=(str(tmp_path), queue)) for _ in range(2)]
     for process in processes:
         process.start()
     folders = {queue.get(timeout=60), queue.get(timeout=60)}
@@ -208,7 +208,7 @@ def test_a_file_killed_twenty_times_while_it_is_written(tmp_path: Path) -> None:
     left = 0
     for _ in range(20):
         before = path.stat().st_mtime_ns if path.exists() else 0
-        process = SPAWN.Process(target=_write_for_ever, args=(str(path),))
+        process = FORKSERVER.Process(target=_write_for_ever, args=(str(path),))
         process.start()
         while not path.exists() or path.stat().st_mtime_ns == before:
             time.sleep(0.001)

@@ -239,3 +239,39 @@ def test_ctrl_c(kind: str, group: bool, good: Good, tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(database)) as opened:
         states = opened.execute("SELECT DISTINCT state FROM trials").fetchall()
     assert states == [("COMPLETE",)]
+
+
+INTERRUPTED_SPACE = """
+import math
+import signal
+import time
+import weakref
+from torch import nn
+
+
+class Thing:
+    pass
+
+
+def build(trial, input_shape, num_classes):
+    width = trial.suggest_int("width", 1, 99)
+    if width == 50 and (thing := Thing()):
+        reference = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+        del thing  # as if Ctrl-C came in a callback, where Python throws exceptions away
+        time.sleep(1)
+    pixels = math.prod(input_shape)
+    return nn.Sequential(nn.Flatten(), nn.Linear(pixels, width), nn.Linear(width, num_classes))
+"""
+
+
+def test_ctrl_c_is_not_lost_where_python_throws_exceptions_away(good: Good, tmp_path: Path) -> None:
+    space = tmp_path / "interrupted.py"
+    space.write_text(INTERRUPTED_SPACE)
+    words = ["rank", "--by", "params", "--data", good.npz, "--space", space, "--sampler", "all"]
+    words += ["--jobs", 1, "--storage", f"sqlite:///{tmp_path / 's.db'}"]
+    arguments = [sys.executable, "-m", "nasproxy", *map(str, words)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(arguments, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 130
+    assert done.stderr.rstrip().endswith("the same command goes on from here")
+    assert "Traceback" not in done.stderr
