@@ -35,7 +35,7 @@ from nasproxy.errors import UserError
 from nasproxy.estimators.table import read_table
 from nasproxy.estimators.training_free import TRAINING_FREE
 from nasproxy.storage import open_storage
-from nasproxy.train import PROXY_RECIPE, READINGS, Recipe
+from nasproxy.train import FULL_RECIPE, PROXY_RECIPE, READINGS, Recipe
 from nasproxy.workers import Workers
 
 AZ_NAS_PARTS = ("expressivity", "progressivity", "trainability")
@@ -94,6 +94,7 @@ def measure(
     ipc: int = 50,
     steps: int = 300,
     augment: str = PROXY_RECIPE.augment,
+    image_size: int | None = None,
     known: int = 20,
     copy: str | None = None,
     root: str = DEFAULT_ROOT,
@@ -111,6 +112,7 @@ def measure(
         ipc: images per class of the proxy sets.
         steps: updates of 50 images in every training, early stopping too.
         augment: groups of augmentation in the trainings on proxy sets.
+        image_size: side in pixels of what every training sees, early stopping too.
         known: architectures whose truth calibrates a ranking of the others.
         copy: space of the same parameters whose networks are trained, such as nasbench201:C=4.
         root: folder of the data sets.
@@ -129,7 +131,9 @@ def measure(
     drawn = full.sample(n, draw, images.input_shape, images.num_classes)
     drawn = [architecture for architecture in drawn if architecture.key in truth.values]
     storage = open_storage(f"sqlite:///{folder / 'study.db'}")
-    recipe = dataclasses.replace(PROXY_RECIPE, steps=steps, augment=augment, read=bed.read)
+    recipe = dataclasses.replace(
+        PROXY_RECIPE, steps=steps, augment=augment, read=bed.read, image_size=image_size
+    )
 
     with Workers() as workers:
 
@@ -149,7 +153,7 @@ def measure(
                     images, method, ipc=ipc, seed=seed, progress=True, **options
                 ).save(path)
             trained.append(ranked(method, small, nasproxy.ProxySet.load(path), recipe))
-        early = Recipe(steps=steps, batch_size=50, lr=recipe.lr, read=bed.read)
+        early = dataclasses.replace(recipe, augment=FULL_RECIPE.augment)
         trained.append(ranked(EARLY, small, "full", early))
         studies = [ranked(name, full, name) for name in FREE]
     readings = [
@@ -166,7 +170,8 @@ def measure(
     differences = _differences(report)
     about = {
         "command": f"python -m benchmarks fidelity --space {space} --data {data} --n {n} "
-        f"--seed {seed} --ipc {ipc} --steps {steps} --augment {augment}",
+        f"--seed {seed} --ipc {ipc} --steps {steps} --augment {augment}"
+        + (f" --image_size {image_size}" if image_size else ""),
         "trained": bed.copy,
         "read by": bed.read,
         "differences": differences,

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nasproxy.errors import UserError, nearest
@@ -58,15 +59,33 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Per-channel statistics of the training pixels, on the scale [0, 1]."""
+    """Per-channel statistics of the training pixels, on the scale [0, 1].
+
+    Attributes:
+        mean, std: one a channel.
+        image_size: the shorter side, in pixels, that images are brought to; None leaves them.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    image_size: int | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
-        """uint8 pixels (N, C, H, W) -> float32 normalised; float images pass as they are."""
-        if images.dtype != torch.uint8:
-            return images
+        """uint8 pixels (N, C, H, W) -> float32 normalised; float images are so already."""
+        normalised = images if images.dtype != torch.uint8 else self._normalised(images)
+        height, width = self.sides(*images.shape[2:])
+        if (height, width) == images.shape[2:]:
+            return normalised
+        return F.interpolate(normalised, (height, width), mode="area")
+
+    def sides(self, height: int, width: int) -> tuple[int, int]:
+        """What images of these sides are brought to."""
+        if self.image_size is None:
+            return height, width
+        shorter = min(height, width)
+        return round(height * self.image_size / shorter), round(width * self.image_size / shorter)
+
+    def _normalised(self, images: Tensor) -> Tensor:
         # x / 255 / std - mean / std, with one multiplication and one addition a pixel
         scale = torch.tensor([1 / (255 * s) for s in self.std], device=images.device)
         shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std)], device=images.device)

@@ -107,9 +107,6 @@ def evaluate(
     if networks < 1 or width < 1:
         raise UserError(f"expected 1 or more networks and width, got {networks} and {width}")
     proxy = proxy if isinstance(proxy, ProxySet) else ProxySet.load(proxy)
-    candidate = Candidate(
-        f"ConvNet {width}", partial(ConvNet, data.input_shape, data.num_classes, width)
-    )
     ipc = max(1, len(proxy) // data.num_classes)
     with (
         Workers(jobs, device) as workers,
@@ -121,6 +118,8 @@ def evaluate(
                 made = make_estimator(images, data, recipe, device)
                 assert isinstance(made, TrainingEstimator)
                 estimator = replace(made, validation=data.test)
+                build = partial(ConvNet, estimator.input_shape, data.num_classes, width)
+                candidate = Candidate(f"ConvNet {width}", build)
                 futures.append(workers.submit(estimator, candidate, k))
         outcomes = []
         for future in futures:

@@ -327,11 +327,11 @@ def _best(
     if any(about.get(key) != value for key, value in same.items()):
         estimator = make_estimator("full", data, options.full, options.device)
         assert isinstance(estimator, TrainingEstimator)
-        shape, classes = data.input_shape, data.num_classes
+        shape, classes = estimator.input_shape, data.num_classes
         with threads(1):  # as the workers do: the very network that was ranked
             build = partial(space.build, winner.params, shape, classes)
             network = estimator.fit(Candidate(winner.key, build), options.seed).network
-            test = evaluate_network(network.cpu(), data.test, data.normalisation)
+            test = evaluate_network(network.cpu(), data.test, estimator.prepare)
         about = {
             **same,
             "mean": list(data.normalisation.mean),

@@ -385,7 +385,7 @@ class _Scoring:
                 network = self._candidate(architecture.key, architecture.params).build()
             attributes["params"] = float(count_params(network))
             if "macs" in attributes:
-                attributes["macs"] = float(count_macs(network, self.input_shape))
+                attributes["macs"] = float(count_macs(network, self._shape))
         outcome: Outcome = attributes.get("broken") or {"score": float(other.value or 0.0)}
         self._add(architecture, attributes, outcome, other.intermediate_values, again)
 
@@ -638,7 +638,14 @@ class _Scoring:
         return self.workers.submit(estimator, candidate, self.seed + k)
 
     def _candidate(self, key: str, params: dict[str, Any]) -> Candidate:
-        return Candidate(key, partial(self.space.build, params, self.input_shape, self.num_classes))
+        return Candidate(key, partial(self.space.build, params, self._shape, self.num_classes))
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        """What networks are built for: a recipe may bring images to another size."""
+        if isinstance(self.estimator, TrainingEstimator):
+            return self.estimator.input_shape
+        return self.input_shape
 
     def _stored(self, trial: Trial) -> dict[int, Outcome]:
         """Seeds finished before an interruption."""

@@ -43,6 +43,9 @@ class Recipe:
             keeps weights, sums and norms in `float32`; `auto` does where the hardware is faster
             at it.
         read: which of `READINGS` scores it; the others are recorded beside the score.
+        image_size: the shorter side, in pixels, that images are brought to (area averages), and
+            that networks are built for: half of it makes an update three to four times as fast.
+            None leaves them as they are.
     """
 
     epochs: int = 30
@@ -56,9 +59,10 @@ class Recipe:
     augment: str = "crop_flip"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     read: Literal["accuracy", "loss", "train_loss", "mean_loss", "fit_loss"] = "accuracy"
+    image_size: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "steps", "batch_size"):
+        for name in ("epochs", "steps", "batch_size", "image_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"expected {name} of 1 or more, got {value}")

@@ -1551,7 +1551,7 @@ def options() -> Iterator[Case]:
             "", "fulll", "full:epochs=0", "full:epochs=-1", "full:epochs=1.5", "full:epochs=two",
             "full:epochs=true", "full:epoch=2", "full:lr=nan", "full:lr=NaN", "full:lr=Infinity", "full:lr=1e999",
             "full:lr=0", "full:momentum=2", "full:read=loss2", "full:steps=0", "full:batch_size=0",
-            "full:precision=half", "full:=", "full:epochs=[", "full:augment=7", "full:nesterov=1",
+            "full:precision=half", "full:image_size=0", "full:image_size=x", "full:image_size=9999", "full:=", "full:epochs=[", "full:augment=7", "full:nesterov=1",
             "params:x=1", "flops:x", "naswot:batch_size=1", "naswot:batch_size=9999999", "naswot:batch_size=x",
             "naswot:batch=3", "zico:batch_size=-1", "nothing.safetensors", ".safetensors", "table:TABLE:nothing",
             "PROXY:epochs=0", "PROXY:x=1", "PROXYx", "params,flops",

@@ -1,19 +1,24 @@
 """Look-ups, sizes, and cells that compute the same."""
 
+import copy
 import dataclasses
 import gzip
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch.nn.functional as F
 from optuna.trial import TrialState
+from torch import nn
 
 import nasproxy
 from nasproxy import UserError, rank
 from nasproxy.correlation import combine, spearman
+from nasproxy.data import ImageSet
+from nasproxy.estimators import make_estimator
 from nasproxy.size import count_params
 from nasproxy.study import scored
-from nasproxy.train import READINGS
+from nasproxy.train import READINGS, train
 
 from .conftest import QUICK
 from .test_spaces import TABLE, needs_table
@@ -90,6 +95,46 @@ def test_a_training_is_scored_as_it_is_read(tiny_space, data, read: str) -> None
     named = rank(tiny_space, f"full:epochs=2,batch_size=64,augment=none,read={read}", data=data,
                  trials=4)  # fmt: skip
     assert [t.value for t in named.trials] == [t.value for t in study.trials]
+
+
+def test_trainings_on_smaller_images(tiny_space, data) -> None:
+    proxy = nasproxy.condense(data, "random", ipc=4)
+    plain, halved = (
+        rank(
+            tiny_space, proxy, data=data, sampler="all",
+            recipe=dataclasses.replace(QUICK, image_size=size, augment="crop_flip"),
+        )
+        for size in (None, 4)
+    )  # fmt: skip
+    for study, side in ((plain, 8), (halved, 4)):
+        wanted = {"width": 8, "kind": "plain"}
+        (attributes,) = (t.user_attrs for t in scored(study) if t.params == wanted)
+        pixels = side * side
+        assert attributes["params"] == pixels * 8 + 8 + 8 * 3 + 3
+        assert attributes["macs"] == pixels * 8 + 8 * 3
+    assert [t.value for t in plain.trials] != [t.value for t in halved.trials]
+    # the very same as a training on images that were small before
+    halve = dataclasses.replace(data.normalisation, image_size=4)
+    small = ImageSet(F.avg_pool2d(proxy.images, 2), proxy.labels)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    other = copy.deepcopy(network)
+    recipe = dataclasses.replace(QUICK, augment="crop_flip")
+    losses = [
+        train(network, proxy.image_set, recipe, halve),
+        train(other, small, recipe, data.normalisation),
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+
+
+def test_old_studies_go_on_without_an_image_size(data) -> None:
+    identity = make_estimator("full", data).identity
+    assert "image_size" not in str(identity["recipe"])
+    assert "image_size" in str(make_estimator("full:image_size=4", data).identity["recipe"])
+
+
+def test_images_are_not_made_larger(data) -> None:
+    with pytest.raises(UserError, match="expected image_size of at most 8, got 9"):
+        make_estimator("full:image_size=9", data)
 
 
 def test_flops_of_a_linear_network(tiny_space, data) -> None:

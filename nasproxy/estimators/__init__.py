@@ -100,6 +100,9 @@ def _trained(
 ) -> TrainingEstimator:
     if proxy is not None:
         proxy.check_fits(data)
+    side = min(data.input_shape[1:])
+    if recipe.image_size is not None and recipe.image_size > side:
+        raise UserError(f"expected image_size of at most {side}, got {recipe.image_size}")
     return TrainingEstimator(
         name=name,
         images=data.train if proxy is None else proxy.image_set,

@@ -64,8 +64,25 @@ class TrainingEstimator:
 
     @property
     def identity(self) -> dict[str, str | int | float]:
-        recipe = json.dumps(dataclasses.asdict(self.recipe))
-        return {"estimator": self.name, "trained_on": self.digest, "recipe": recipe}
+        recipe = dataclasses.asdict(self.recipe)
+        if recipe["image_size"] is None:  # studies from before there was one go on
+            del recipe["image_size"]
+        return {
+            "estimator": self.name,
+            "trained_on": self.digest,
+            "recipe": json.dumps(recipe),
+        }
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images that networks see."""
+        channels, height, width = self.validation.images.shape[1:]
+        return channels, *self.prepare.sides(height, width)
+
+    @property
+    def prepare(self) -> Normalisation:
+        """Makes of images what networks see."""
+        return replace(self.normalisation, image_size=self.recipe.image_size)
 
     @cached_property
     def _on_device(self) -> tuple[ImageSet, ImageSet]:
@@ -95,9 +112,9 @@ class TrainingEstimator:
         images, validation = self._on_device
         with seeded(seed):
             network = candidate.build().to(self.device)
-            check_network(network, self.normalisation(validation.images[:2]), self.num_classes)
+            check_network(network, self.prepare(validation.images[:2]), self.num_classes)
             training = Training(
-                network, images, self.recipe, self.normalisation, flip=self.flip, seed=seed
+                network, images, self.recipe, self.prepare, flip=self.flip, seed=seed
             )
             kept = self._checkpoint(candidate, seed)
             if kept is not None and kept.is_file():
@@ -123,13 +140,11 @@ class TrainingEstimator:
         network = training.network
         trained = time.perf_counter()
         evaluation = evaluate_network(
-            network, self._on_device[1], self.normalisation, self.recipe.precision
+            network, self._on_device[1], self.prepare, self.recipe.precision
         )
         validated = time.perf_counter()
-        fit = evaluate_network(network, self._some, self.normalisation, self.recipe.precision)
+        fit = evaluate_network(network, self._some, self.prepare, self.recipe.precision)
         end = time.perf_counter()
-        channels, height, width = self.validation.images.shape[1:]
-        input_shape = (channels, height, width)
         readings = {
             "accuracy": evaluation.accuracy,
             "loss": evaluation.loss,
@@ -141,7 +156,7 @@ class TrainingEstimator:
             "score": readings[self.recipe.read] * (1 if self.recipe.read == "accuracy" else -1),
             **readings,
             "params": float(count_params(network)),
-            "macs": float(count_macs(network, input_shape)),
+            "macs": float(count_macs(network, self.input_shape)),
             "latency": 1000 * (validated - trained) / len(self.validation),
             "seconds": end - start,
             "epochs": float(training.epoch),
