@@ -148,7 +148,7 @@ def _kept(bed: str, recipe: Recipe, seeds: int) -> dict[str, dict[str, str]]:
     if not path.is_file():
         return {}
     about = json.loads(path.with_suffix(".json").read_text())
-    made, wanted = (about["recipe"], about["seeds"]), (dataclasses.asdict(recipe), seeds)
+    made, wanted = (about["recipe"], about["seeds"]), (recipe.to_dict(), seeds)
     if made != wanted:
         raise UserError(
             f"{path} was trained by {made[0]} from {made[1]} seeds, now it is {wanted[0]} from "

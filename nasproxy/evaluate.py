@@ -1,7 +1,7 @@
 """How good a proxy set is to train on: test accuracy beside random real images."""
 
 import statistics
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ class ProxyQuality:
             for name, a in (("proxy", self.proxy), ("random", self.random))
         }
         about = {"method": self.method, "images": self.images, "width": self.width}
-        return {**about, **sides, "recipe": asdict(self.recipe)}
+        return {**about, **sides, "recipe": self.recipe.to_dict()}
 
     def __str__(self) -> str:
         return (

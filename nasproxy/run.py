@@ -316,7 +316,7 @@ def _best(
     winner = architecture_of(candidates[0])
     order = [trial.user_attrs["architecture"] for trial in _ranked(proxy)]
     path = options.folder / "best.safetensors"
-    recipe = asdict(options.full)
+    recipe = options.full.to_dict()
     same: dict[str, Any] = {
         "architecture": winner.key,
         "space_sha256": space.sha256,

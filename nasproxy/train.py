@@ -1,9 +1,10 @@
 """The one training function: proxy score, early stopping and truth differ in data and recipe."""
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -80,6 +81,13 @@ class Recipe:
             raise UserError(f"expected read {', '.join(READINGS)}, got {self.read!r}")
         check_precision(self.precision)
         parse_strategy(self.augment)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values: the same for the same training, also in studies made by older versions."""
+        values = dataclasses.asdict(self)
+        if self.image_size is None:  # it came later
+            del values["image_size"]
+        return values
 
     def batches(self, images: int) -> int:
         """Updates in a pass over so many images."""

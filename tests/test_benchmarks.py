@@ -130,6 +130,13 @@ def test_a_large_set_is_condensed_in_little_memory() -> None:
     assert row["met"], row
 
 
+def test_the_kept_truths_are_of_the_recipes_of_now() -> None:
+    kept = list(truth.FOLDER.glob("*.json"))
+    assert kept
+    for path in kept:
+        assert json.loads(path.read_text())["recipe"] == truth.BEDS[path.stem].recipe.to_dict()
+
+
 BED = truth.Bed("convnet:widths=[2,4]", "digits", Recipe(epochs=1, batch_size=128))
 
 

@@ -1,6 +1,5 @@
 """Scores by training: on a proxy set, on the full data, or on the full data for a short while."""
 
-import dataclasses
 import hashlib
 import json
 import time
@@ -64,14 +63,8 @@ class TrainingEstimator:
 
     @property
     def identity(self) -> dict[str, str | int | float]:
-        recipe = dataclasses.asdict(self.recipe)
-        if recipe["image_size"] is None:  # studies from before there was one go on
-            del recipe["image_size"]
-        return {
-            "estimator": self.name,
-            "trained_on": self.digest,
-            "recipe": json.dumps(recipe),
-        }
+        recipe = json.dumps(self.recipe.to_dict())
+        return {"estimator": self.name, "trained_on": self.digest, "recipe": recipe}
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
