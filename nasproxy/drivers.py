@@ -49,7 +49,8 @@ _active: set[str] = set()  # drivers of this process that are at work
 class Driver:
     """One call of `rank` among others that fill the same study; a context manager.
 
-    On leaving, what it has not ended is given up, for others to take at once.
+    On leaving, what it has not ended is given up, for others to take at once. After Ctrl-C nothing
+    is written any more: others find out that the process is gone.
     """
 
     def __init__(self, study: optuna.Study) -> None:
@@ -79,7 +80,9 @@ class Driver:
     ) -> None:
         self._left.set()
         _active.discard(self.name)
-        for trial_id in self._mine:
+        # Ctrl-C may have cut a transaction off, whose lock this one would wait for
+        mine = () if isinstance(error, KeyboardInterrupt) else self._mine
+        for trial_id in mine:
             with contextlib.suppress(Exception):  # others will find out
                 self._storage.set_trial_user_attr(trial_id, "driver", "")
         if self._shared:

@@ -256,6 +256,7 @@ class Thing:
 def build(trial, input_shape, num_classes):
     width = trial.suggest_int("width", 1, 99)
     if width == 50 and (thing := Thing()):
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
         reference = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
         del thing  # as if Ctrl-C came in a callback, where Python throws exceptions away
         time.sleep(1)
