@@ -49,8 +49,7 @@ _active: set[str] = set()  # drivers of this process that are at work
 class Driver:
     """One call of `rank` among others that fill the same study; a context manager.
 
-    On leaving, what it has not ended is given up, for others to take at once. After Ctrl-C nothing
-    is written any more: others find out that the process is gone.
+    On leaving, what it has not ended is given up, for others to take at once.
     """
 
     def __init__(self, study: optuna.Study) -> None:
@@ -80,13 +79,17 @@ class Driver:
     ) -> None:
         self._left.set()
         _active.discard(self.name)
-        # Ctrl-C may have cut a transaction off, whose lock this one would wait for
-        mine = () if isinstance(error, KeyboardInterrupt) else self._mine
-        for trial_id in mine:
-            with contextlib.suppress(Exception):  # others will find out
-                self._storage.set_trial_user_attr(trial_id, "driver", "")
+        # Ctrl-C may have cut a transaction off, whose lock this would wait for
+        farewell = threading.Thread(target=self._give_up, name="nasproxy-farewell", daemon=True)
+        farewell.start()
+        farewell.join(1.0)
         if self._shared:
             self._thread.join(1.0)
+
+    def _give_up(self) -> None:
+        for trial_id in list(self._mine):
+            with contextlib.suppress(Exception):  # others will find out
+                self._storage.set_trial_user_attr(trial_id, "driver", "")
 
     def claim(
         self,
