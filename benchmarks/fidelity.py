@@ -40,8 +40,8 @@ from nasproxy.workers import Workers
 
 AZ_NAS_PARTS = ("expressivity", "progressivity", "trainability")
 FREE = ("params", "flops", *(name for name in TRAINING_FREE if name not in AZ_NAS_PARTS))
-METHODS = ("random", "dm", "dm-space")
 EARLY = "early stopping"
+METHODS = ("random", "dm", "dm-space", EARLY)
 FREE_TOGETHER = ("az_nas", "logsynflow", "naswot")
 TABLE = "../shared/data/nasbench201.csv.gz"
 
@@ -95,6 +95,8 @@ def measure(
     steps: int = 300,
     augment: str = PROXY_RECIPE.augment,
     image_size: int | None = None,
+    seeds: int = 1,
+    methods: tuple[str, ...] = METHODS,
     known: int = 20,
     copy: str | None = None,
     root: str = DEFAULT_ROOT,
@@ -113,6 +115,8 @@ def measure(
         steps: updates of 50 images in every training, early stopping too.
         augment: groups of augmentation in the trainings on proxy sets.
         image_size: side in pixels of what every training sees, early stopping too.
+        seeds: trainings of each architecture by each method; their mean is read.
+        methods: what makes the proxy sets, and `early stopping`.
         known: architectures whose truth calibrates a ranking of the others.
         copy: space of the same parameters whose networks are trained, such as nasbench201:C=4.
         root: folder of the data sets.
@@ -141,11 +145,15 @@ def measure(
             print(name, file=sys.stderr, flush=True)
             return nasproxy.rank(
                 where, by, data=images, like=drawn, seed=seed, recipe=how, study=name,
-                storage=storage, workers=workers, progress=True,
+                seeds=seeds if how else 1, storage=storage, workers=workers, progress=True,
             )  # fmt: skip
 
         trained = []
-        for method in METHODS:
+        for method in methods:
+            if method == EARLY:
+                early = dataclasses.replace(recipe, augment=FULL_RECIPE.augment)
+                trained.append(ranked(EARLY, small, "full", early))
+                continue
             path = folder / f"{method}.safetensors"
             if not path.exists():
                 options = {"space": bed.copy} if method == "dm-space" else {}
@@ -153,25 +161,27 @@ def measure(
                     images, method, ipc=ipc, seed=seed, progress=True, **options
                 ).save(path)
             trained.append(ranked(method, small, nasproxy.ProxySet.load(path), recipe))
-        early = dataclasses.replace(recipe, augment=FULL_RECIPE.augment)
-        trained.append(ranked(EARLY, small, "full", early))
         studies = [ranked(name, full, name) for name in FREE]
     readings = [
         nasproxy.Reading(study, name) for study in trained for name in READINGS if name != bed.read
     ]
-    combine = [list(FREE_TOGETHER), *([name, *FREE_TOGETHER] for name in (*METHODS, EARLY))]
-    combine += [["random", "dm-space"], ["random", "dm-space", *FREE_TOGETHER]]  # two trainings
+    combine = [list(FREE_TOGETHER), *([name, *FREE_TOGETHER] for name in methods)]
+    combine += [["az_nas", name] for name in methods]
+    if {"random", "dm-space"} <= set(methods):  # two trainings
+        combine += [["random", "dm-space", *more] for more in ((), ("az_nas",), FREE_TOGETHER)]
     report = nasproxy.correlate(truth, [*studies, *trained, *readings], combine=combine, seed=seed)
     report.write(folder)
     rows = [_row(ranking) for ranking in report.rankings]
-    rows += _calibrated(report, known, seed)
+    rows += _calibrated(report, methods, known, seed)
     ceiling = nasproxy.correlate(singles[1], [singles[0], *studies[:1]], seed=seed)
     rows.append({**_row(ceiling.rankings[0], "ceiling"), "ranking": "one training"})
     differences = _differences(report)
     about = {
         "command": f"python -m benchmarks fidelity --space {space} --data {data} --n {n} "
         f"--seed {seed} --ipc {ipc} --steps {steps} --augment {augment}"
-        + (f" --image_size {image_size}" if image_size else ""),
+        + (f" --image_size {image_size}" if image_size else "")
+        + (f" --seeds {seeds}" if seeds > 1 else "")
+        + (f" --methods '{json_module.dumps(methods)}'" if tuple(methods) != METHODS else ""),
         "trained": bed.copy,
         "read by": bed.read,
         "differences": differences,
@@ -182,14 +192,16 @@ def measure(
         print("", *differences, sep="\n")
 
 
-def _calibrated(report: nasproxy.Report, known: int, seed: int) -> list[dict[str, Any]]:
+def _calibrated(
+    report: nasproxy.Report, methods: Sequence[str], known: int, seed: int
+) -> list[dict[str, Any]]:
     """Rows of rankings that `known` truths calibrate, without proxies and with each of them."""
     truth = _scores(report, "truth")
     if len(truth) < known + 10:
         return []
     rows = []
     by_name = {ranking.study: ranking for ranking in report.rankings}
-    for extra in ((), *((name,) for name in (*METHODS, EARLY))):
+    for extra in ((), *((name,) for name in methods)):
         names = [*FREE_TOGETHER, "zico", *extra]
         scores = np.stack([_scores(report, name) for name in names])
         rho, samples = held_out(scores, truth, known, seed=seed)
@@ -218,14 +230,24 @@ def _scores(report: nasproxy.Report, name: str) -> Array:
 def _differences(report: nasproxy.Report) -> list[str]:
     """Pairs that matter, in words, with their paired intervals."""
     together = "+".join(FREE_TOGETHER)
+    both = "random+dm-space"
     pairs = [
-        ("dm-space", "random"), ("dm-space", "dm"), ("dm-space", EARLY), ("random", EARLY),
-        ("dm-space", "logsynflow"), ("dm-space", "params"),
-        (f"dm-space+{together}", "az_nas"), (f"dm-space+{together}", together),
+        ("dm-space", "random"), ("dm-space", "dm"), ("dm", "random"), ("dm-space", EARLY),
+        ("random", EARLY),
+        *((name, free) for name in ("random", "dm-space", both)
+          for free in ("params", "logsynflow", "az_nas")),
+        *((f"{name}+{together}", than) for name in ("random", "dm-space", both)
+          for than in ("az_nas", together)),
         (f"dm-space+{together}", f"random+{together}"),
+        ("az_nas+random", "az_nas"), ("az_nas+dm-space", "az_nas"), (f"{both}+az_nas", "az_nas"),
+        ("az_nas+dm-space", "az_nas+random"),
     ]  # fmt: skip
     by_name = {ranking.study: ranking for ranking in report.rankings}
-    return [_difference(a, b, by_name[a].difference[b]) for a, b in pairs]
+    return [
+        _difference(a, b, by_name[a].difference[b])
+        for a, b in pairs
+        if a in by_name and b in by_name
+    ]
 
 
 def _difference(a: str, b: str, found: dict[str, Any]) -> str:

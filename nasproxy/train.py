@@ -45,8 +45,10 @@ class Recipe:
             at it.
         read: which of `READINGS` scores it; the others are recorded beside the score.
         image_size: the shorter side, in pixels, that images are brought to (area averages), and
-            that networks are built for: half of it makes an update three to four times as fast.
-            None leaves them as they are.
+            that networks are built for, at most their own: half of it makes an update three to
+            four times as fast. It ranks cells well, and not networks that pool or flatten whole
+            maps, which are others on smaller images (docs/LOG.md, 2026-11-26). None leaves images
+            as they are.
     """
 
     epochs: int = 30
