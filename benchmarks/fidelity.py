@@ -96,6 +96,7 @@ def measure(
     augment: str = PROXY_RECIPE.augment,
     image_size: int | None = None,
     seeds: int = 1,
+    read: str | None = None,
     methods: tuple[str, ...] = METHODS,
     known: int = 20,
     copy: str | None = None,
@@ -116,6 +117,8 @@ def measure(
         augment: groups of augmentation in the trainings on proxy sets.
         image_size: side in pixels of what every training sees, early stopping too.
         seeds: trainings of each architecture by each method; their mean is read.
+        read: which of the readings stands for a training in combinations; by default fit_loss on
+            cells and accuracy on ConvNets.
         methods: what makes the proxy sets, and `early stopping`.
         known: architectures whose truth calibrates a ranking of the others.
         copy: space of the same parameters whose networks are trained, such as nasbench201:C=4.
@@ -125,6 +128,7 @@ def measure(
         json: print JSON rows instead of a table.
     """
     bed = setting(space, data, nasbench, copy)
+    bed = dataclasses.replace(bed, read=read or bed.read)
     folder = Path(out or f"runs/fidelity-{space}-{data}-seed{seed}-n{n}-ipc{ipc}")
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -181,6 +185,7 @@ def measure(
         f"--seed {seed} --ipc {ipc} --steps {steps} --augment {augment}"
         + (f" --image_size {image_size}" if image_size else "")
         + (f" --seeds {seeds}" if seeds > 1 else "")
+        + (f" --read {read}" if read else "")
         + (f" --methods '{json_module.dumps(methods)}'" if tuple(methods) != METHODS else ""),
         "trained": bed.copy,
         "read by": bed.read,
