@@ -90,6 +90,7 @@ def measure(
     space: str = "nasbench201",
     data: str = "cifar10",
     n: int = 100,
+    skip: int = 0,
     seed: int = 0,
     ipc: int = 50,
     steps: int = 300,
@@ -111,6 +112,7 @@ def measure(
         space: nasbench201, convnet or convnet720.
         data: cifar10, or fashion_mnist for the ConvNets.
         n: architectures; of ConvNets at most those whose truth is there.
+        skip: architectures passed over first, such as those that a recipe was chosen on.
         seed: of the draw of cells, of the sets and of the trainings.
         ipc: images per class of the proxy sets.
         steps: updates of 50 images in every training, early stopping too.
@@ -136,7 +138,7 @@ def measure(
     truth, *singles = (read_table(bed.truth, column) for column in bed.columns)
     full, small = nasproxy.load_space(bed.full), nasproxy.load_space(bed.copy)
     draw = seed if bed.full == "nasbench201" else BEDS[f"{space}-{data}"].draw
-    drawn = full.sample(n, draw, images.input_shape, images.num_classes)
+    drawn = full.sample(skip + n, draw, images.input_shape, images.num_classes)[skip:]
     drawn = [architecture for architecture in drawn if architecture.key in truth.values]
     storage = open_storage(f"sqlite:///{folder / 'study.db'}")
     recipe = dataclasses.replace(
@@ -182,7 +184,8 @@ def measure(
     differences = _differences(report)
     about = {
         "command": f"python -m benchmarks fidelity --space {space} --data {data} --n {n} "
-        f"--seed {seed} --ipc {ipc} --steps {steps} --augment {augment}"
+        + (f"--skip {skip} " if skip else "")
+        + f"--seed {seed} --ipc {ipc} --steps {steps} --augment {augment}"
         + (f" --image_size {image_size}" if image_size else "")
         + (f" --seeds {seeds}" if seeds > 1 else "")
         + (f" --read {read}" if read else "")
