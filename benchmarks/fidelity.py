@@ -242,6 +242,9 @@ def _differences(report: nasproxy.Report) -> list[str]:
     pairs = [
         ("dm-space", "random"), ("dm-space", "dm"), ("dm", "random"), ("dm-space", EARLY),
         ("random", EARLY),
+        *((name, f"{EARLY}@accuracy") for name in ("dm-space", "random")),
+        *((name, f"{name}@{read}") for name in ("random", "dm", "dm-space")
+          for read in ("accuracy", "train_loss", "fit_loss")),
         *((name, free) for name in ("random", "dm-space", both)
           for free in ("params", "logsynflow", "az_nas")),
         *((f"{name}+{together}", than) for name in ("random", "dm-space", both)
