@@ -14,6 +14,7 @@ Everything is kept in ``--out``; run again, it goes on.
 """
 
 import dataclasses
+import itertools
 import json as json_module
 import sys
 from collections.abc import Sequence
@@ -173,6 +174,8 @@ def measure(
     ]
     combine = [list(FREE_TOGETHER), *([name, *FREE_TOGETHER] for name in methods)]
     combine += [["az_nas", name] for name in methods]
+    if bed.read != "accuracy":  # one training, read in two ways
+        combine += [[name, f"{name}@accuracy"] for name in methods]
     if {"random", "dm-space"} <= set(methods):  # two trainings
         combine += [["random", "dm-space", *more] for more in ((), ("az_nas",), FREE_TOGETHER)]
     report = nasproxy.correlate(truth, [*studies, *trained, *readings], combine=combine, seed=seed)
@@ -252,6 +255,8 @@ def _differences(report: nasproxy.Report) -> list[str]:
         (f"dm-space+{together}", f"random+{together}"),
         ("az_nas+random", "az_nas"), ("az_nas+dm-space", "az_nas"), (f"{both}+az_nas", "az_nas"),
         ("az_nas+dm-space", "az_nas+random"),
+        *((_twice(name), than) for name in METHODS for than in (name, f"{name}@accuracy")),
+        *((_twice(a), _twice(b)) for a, b in itertools.combinations(METHODS, 2)),
     ]  # fmt: skip
     by_name = {ranking.study: ranking for ranking in report.rankings}
     return [
@@ -259,6 +264,10 @@ def _differences(report: nasproxy.Report) -> list[str]:
         for a, b in pairs
         if a in by_name and b in by_name
     ]
+
+
+def _twice(name: str) -> str:
+    return f"{name}+{name}@accuracy"
 
 
 def _difference(a: str, b: str, found: dict[str, Any]) -> str:
