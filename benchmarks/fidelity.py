@@ -174,8 +174,6 @@ def measure(
     ]
     combine = [list(FREE_TOGETHER), *([name, *FREE_TOGETHER] for name in methods)]
     combine += [["az_nas", name] for name in methods]
-    if bed.read != "accuracy":  # one training, read in two ways
-        combine += [[name, f"{name}@accuracy"] for name in methods]
     if {"random", "dm-space"} <= set(methods):  # two trainings
         combine += [["random", "dm-space", *more] for more in ((), ("az_nas",), FREE_TOGETHER)]
     report = nasproxy.correlate(truth, [*studies, *trained, *readings], combine=combine, seed=seed)
@@ -184,7 +182,7 @@ def measure(
     rows += _calibrated(report, methods, known, seed)
     ceiling = nasproxy.correlate(singles[1], [singles[0], *studies[:1]], seed=seed)
     rows.append({**_row(ceiling.rankings[0], "ceiling"), "ranking": "one training"})
-    differences = _differences(report)
+    differences = _differences(report, bed.read)
     about = {
         "command": f"python -m benchmarks fidelity --space {space} --data {data} --n {n} "
         + (f"--skip {skip} " if skip else "")
@@ -238,16 +236,20 @@ def _scores(report: nasproxy.Report, name: str) -> Array:
     return np.array([-np.inf if value is None else value for value in values], float)
 
 
-def _differences(report: nasproxy.Report) -> list[str]:
-    """Pairs that matter, in words, with their paired intervals."""
+def _differences(report: nasproxy.Report, read: str) -> list[str]:
+    """Pairs that matter, in words, with their paired intervals; a study's score is what is read."""
+
+    def by(name: str, reading: str) -> str:
+        return name if reading == read else f"{name}@{reading}"
+
     together = "+".join(FREE_TOGETHER)
     both = "random+dm-space"
     pairs = [
         ("dm-space", "random"), ("dm-space", "dm"), ("dm", "random"), ("dm-space", EARLY),
         ("random", EARLY),
-        *((name, f"{EARLY}@accuracy") for name in ("dm-space", "random")),
-        *((name, f"{name}@{read}") for name in ("random", "dm", "dm-space")
-          for read in ("accuracy", "train_loss", "fit_loss")),
+        *((by(name, "both"), by(name, reading)) for name in ("random", "dm", "dm-space")
+          for reading in ("accuracy", "train_loss", "fit_loss")),
+        *((by(a, "both"), by(b, "both")) for a, b in itertools.combinations(METHODS, 2)),
         *((name, free) for name in ("random", "dm-space", both)
           for free in ("params", "logsynflow", "az_nas")),
         *((f"{name}+{together}", than) for name in ("random", "dm-space", both)
@@ -255,19 +257,13 @@ def _differences(report: nasproxy.Report) -> list[str]:
         (f"dm-space+{together}", f"random+{together}"),
         ("az_nas+random", "az_nas"), ("az_nas+dm-space", "az_nas"), (f"{both}+az_nas", "az_nas"),
         ("az_nas+dm-space", "az_nas+random"),
-        *((_twice(name), than) for name in METHODS for than in (name, f"{name}@accuracy")),
-        *((_twice(a), _twice(b)) for a, b in itertools.combinations(METHODS, 2)),
     ]  # fmt: skip
     by_name = {ranking.study: ranking for ranking in report.rankings}
     return [
         _difference(a, b, by_name[a].difference[b])
-        for a, b in pairs
+        for a, b in dict.fromkeys(pairs)
         if a in by_name and b in by_name
     ]
-
-
-def _twice(name: str) -> str:
-    return f"{name}+{name}@accuracy"
 
 
 def _difference(a: str, b: str, found: dict[str, Any]) -> str:

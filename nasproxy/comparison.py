@@ -29,12 +29,12 @@ from nasproxy.correlation import (
 from nasproxy.errors import UserError, nearest
 from nasproxy.estimators.table import TableEstimator
 from nasproxy.study import UNBIASED, has_result
-from nasproxy.train import READINGS
+from nasproxy.train import LOSSES, balance
 
 FRACTIONS = (0.2, 0.1, 0.05)  # shares of the best within which rankings are compared again
 KS = (1, 5, 10)  # how many of a ranking's first might be trained in full
 COSTS = ("params", "macs", "latency")  # latency: ms an image, in batches, on one thread
-LOWER = (*(set(READINGS) - {"accuracy"}), "latency", "seconds")  # of which less is better
+LOWER = (*LOSSES, "latency", "seconds")  # of which less is better
 FEW = 5  # fewest of the best that a figure is given for
 LEAST = 3  # fewest architectures that a correlation is computed for
 Interval = tuple[float | None, float | None]
@@ -140,6 +140,11 @@ class Column:
     seconds: float | None
     once: float | None
     provenance: dict[str, Any]
+
+    @property
+    def study(self) -> str:
+        """Name of the study, without what it is read by."""
+        return self.name.removesuffix(f"@{self.provenance.get('read', '')}")
 
 
 @dataclass(frozen=True)
@@ -253,13 +258,14 @@ class Join:
             if name not in by_name:
                 raise UserError(f"can't combine {name!r}: it is not among {', '.join(by_name)}")
         parts = [by_name[name] for name in names]
+        trained = list({part.study: part for part in parts}.values())  # once, however often read
         return Column(
             name="+".join(names),
             estimator=f"{how}-rank of {', '.join(names)}",
             kind="combined",
             scores=combine(np.stack([part.scores for part in parts]), how),
-            seconds=_sum([part.seconds for part in parts]),
-            once=_sum([part.once for part in parts]),
+            seconds=_sum([part.seconds for part in trained]),
+            once=_sum([part.once for part in trained]),
             provenance={"combined": list(names), "how": how},
         )
 
@@ -461,10 +467,20 @@ def _value(trial: FrozenTrial, by: str | None) -> float:
             else trial.value
         )
     value = trial.user_attrs.get(by)
+    if value is None and by == "both":  # it came later than the studies of older versions
+        value = _balance(trial)
     if isinstance(value, bool) or not isinstance(value, int | float):
         numbers = {k for k, v in trial.user_attrs.items() if isinstance(v, float)}
         raise UserError(f"trials have no number {by!r}{nearest(by, numbers)}")
     return -float(value) if by in LOWER else float(value)
+
+
+def _balance(trial: FrozenTrial) -> float | None:
+    """What `both` is of a trial that has its parts; None if it has not."""
+    accuracy, loss = (trial.user_attrs.get(name) for name in ("accuracy", "train_loss"))
+    if not isinstance(accuracy, float) or not isinstance(loss, float):
+        return None
+    return balance(accuracy, loss)
 
 
 def _column(source: Source, entries: Sequence[Entry]) -> Column:

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import gzip
+import math
 from pathlib import Path
 
 import numpy as np
@@ -89,9 +90,12 @@ def test_a_training_is_scored_as_it_is_read(tiny_space, data, read: str) -> None
     study = rank(tiny_space, "full", data=data, trials=4, recipe=recipe)
     assert study.metric_names == [READINGS[read]]
     for trial in scored(study):
-        sign = 1 if read == "accuracy" else -1
+        sign = 1 if read in ("accuracy", "both") else -1
         assert trial.value == sign * trial.user_attrs[read]
-        assert trial.user_attrs.keys() >= READINGS.keys()
+        found = trial.user_attrs
+        assert found.keys() >= READINGS.keys()
+        balanced = (found["accuracy"] + math.exp(-found["train_loss"])) / 2
+        assert found["both"] == pytest.approx(balanced)
     named = rank(tiny_space, f"full:epochs=2,batch_size=64,augment=none,read={read}", data=data,
                  trials=4)  # fmt: skip
     assert [t.value for t in named.trials] == [t.value for t in study.trials]

@@ -293,6 +293,41 @@ def test_a_study_can_be_read_by_its_loss(values) -> None:
         correlate(truth, [Reading(study, "los")])
 
 
+def test_a_study_read_twice_costs_its_trainings_once(values) -> None:
+    truth, good, _ = (dict(enumerate(v.tolist())) for v in values)
+    study = make_study("good", good, seconds=2.0, cost=90.0)
+    readings = [study, Reading(study, "seconds")]
+    report = correlate(make_study("t", truth), readings, combine=[["good", "good@seconds"]])
+    assert report.rankings[2].seconds_per_architecture == 2
+    assert report.rankings[2].seconds_once == 90
+
+
+def test_an_older_study_is_read_by_both(values) -> None:
+    """Its trials have the parts of the reading, which came later."""
+    truth, good, noise = values
+    accuracy = 1 / (1 + np.exp(-good))
+    study = optuna.create_study(study_name="old", direction="maximize")
+    for name, value in {"space_sha256": "s", "dataset_digest": "d", "estimator": "full"}.items():
+        study.set_user_attr(name, value)
+    for number in range(N):
+        about = {
+            "architecture": f"a{number}", "drawn": "uniform",
+            "accuracy": float(accuracy[number]), "train_loss": float(np.exp(noise[number])),
+        }  # fmt: skip
+        study.add_trial(
+            create_trial(
+                value=about["accuracy"], params={"number": number}, user_attrs=about,
+                distributions={"number": IntDistribution(0, 10_000)},
+            )
+        )  # fmt: skip
+    report = correlate(
+        make_study("truth", dict(enumerate(truth.tolist()))), [Reading(study, "both")]
+    )
+    expected = (accuracy + np.exp(-np.exp(noise))) / 2
+    assert report.rankings[0].spearman == pytest.approx(stats.spearmanr(truth, expected).statistic)
+    assert study.trials[0].user_attrs.keys() == about.keys()
+
+
 def test_the_command_line_reads_by_loss(values, tmp_path: Path, command) -> None:
     url = f"sqlite:///{tmp_path / 's.db'}"
     options = "--data", "digits", "--storage", url, "--quiet", "--trials", "6"

@@ -15,7 +15,15 @@ from nasproxy.estimators.base import Candidate, Scores
 from nasproxy.files import write_atomically
 from nasproxy.runtime import seeded
 from nasproxy.size import count_macs, count_params
-from nasproxy.train import READINGS, Recipe, Training, check_network, evaluate_network
+from nasproxy.train import (
+    LOSSES,
+    READINGS,
+    Recipe,
+    Training,
+    balance,
+    check_network,
+    evaluate_network,
+)
 
 FIT_IMAGES = 1000  # training images that `fit_loss` is taken on, where there are more
 
@@ -144,9 +152,10 @@ class TrainingEstimator:
             "train_loss": training.loss,
             "mean_loss": training.mean_loss,
             "fit_loss": fit.loss,
+            "both": balance(evaluation.accuracy, training.loss),
         }
         return {
-            "score": readings[self.recipe.read] * (1 if self.recipe.read == "accuracy" else -1),
+            "score": readings[self.recipe.read] * (-1 if self.recipe.read in LOSSES else 1),
             **readings,
             "params": float(count_params(network)),
             "macs": float(count_macs(network, self.input_shape)),
