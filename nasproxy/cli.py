@@ -327,7 +327,8 @@ class CorrelateCommand:
         truth: name of the study, or table:FILE:COLUMN.
         study: name of a ranking, or table:FILE:COLUMN; give it once for each. NAME@fit_loss reads
             trainings by another number than their score: accuracy, loss (of validation),
-            train_loss (last epoch), mean_loss (all updates), fit_loss (images trained on).
+            train_loss (last epoch), mean_loss (all updates), fit_loss (images trained on), both
+            (accuracy and train_loss).
         storage: URL of the Optuna storage that holds them all.
         combine: rankings to combine by rank, as A,B; give it once for each combination.
         combination: log (sum of the logarithms of ranks) or mean (of ranks).
