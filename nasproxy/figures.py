@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from nasproxy.series import COLOURS, chance_regret, choice_effects, regret_curve, truth_label
 
@@ -48,6 +49,13 @@ def draw_spearman(report: "Report") -> Figure:
     return figure
 
 
+def _log(axis: Any) -> None:
+    """A logarithmic axis of x; its usual numbers are formulas, which `plain_text` leaves alone."""
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
 def draw_scatter(report: "Report") -> Figure:
     """Score against truth, a panel a ranking; the best fifth by truth stands out."""
     points = [p for p in report.points if p["truth"] is not None]
@@ -69,7 +77,7 @@ def draw_scatter(report: "Report") -> Figure:
         axis.set_title(f"{ranking.study}: Spearman {rho}", fontsize=10, wrap=True)
         axis.set(xlabel=f"score by {ranking.study}", ylabel=truth_label(report))
         if np.nanmin(score) > 0 and np.nanmax(score) > 50 * np.nanmin(score):
-            axis.set_xscale("log")
+            _log(axis)
         axis.spines[["top", "right"]].set_visible(False)
     for axis in panels[len(report.rankings) :]:
         axis.set_axis_off()
@@ -94,9 +102,8 @@ def draw_cost(report: "Report") -> Figure | None:
         axis.axvline(
             report.truth_seconds_per_architecture, color=_GREY, linestyle=":", label="the truth"
         )
-    axis.set(
-        xscale="log", xlabel="seconds per architecture", ylabel=f"Spearman with {report.truth}"
-    )
+    axis.set(xlabel="seconds per architecture", ylabel=f"Spearman with {report.truth}")
+    _log(axis)
     figure.legend(loc="outside right upper", frameon=False)
     return figure
 
@@ -137,7 +144,8 @@ def draw_regret(report: "Report") -> Figure:
         )
     blind = chance_regret(report)
     axis.plot(range(1, len(blind) + 1), blind, "--", color=_GREY, label="blind draws")
-    axis.set(xscale="log", xlabel="first k trained in full", ylabel=f"regret ({report.metric})")
+    axis.set(xlabel="first k trained in full", ylabel=f"regret ({report.metric})")
+    _log(axis)
     axis.set_ylim(bottom=0)
     figure.legend(loc="outside right upper", frameon=False)
     return figure

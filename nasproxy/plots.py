@@ -201,10 +201,10 @@ def effects(
         text=[f"n = {e.n}" for e in found],
         hovertemplate="%{y}: %{x:.0f}<br>%{text}<extra>by truth</extra>",
     )
-    some = "" if len(found) == len(known) else f", the most telling {len(found)} of {len(known)}"
-    _style(figure, f"What each choice does to the place (0 last, 100 first){some}")
+    some = "" if len(found) == len(known) else f": the most telling {len(found)} of {len(known)}"
+    _style(figure, f"What each choice does{some}")  # a card of the dashboard is narrow
     figure.update_layout(height=215 + 21 * len(rows))
-    figure.update_xaxes(title="mean place, in percent", range=[0, 100])
+    figure.update_xaxes(title="mean place in percent, 0 last, 100 first", range=[0, 100])
     figure.update_yaxes(
         type="category", categoryorder="array", categoryarray=rows, dtick=1, tickfont={"size": 10}
     )

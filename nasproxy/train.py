@@ -22,7 +22,7 @@ READINGS = {  # what a training may be scored by, in words
     "train_loss": "-training loss of the last epoch",
     "mean_loss": "-mean training loss",
     "fit_loss": "-loss on the training images as they are",
-    "both": "mean of validation accuracy and exp(-training loss)",
+    "both": "mean of accuracy and fit",
 }
 LOSSES = tuple(name for name in READINGS if name.endswith("loss"))  # the lower the better
 _MARKS = 10  # points of a learning curve

@@ -10,6 +10,7 @@ from optuna.trial import TrialState, create_trial
 from scipy import stats
 
 from nasproxy import Reading, Report, UserError, correlate
+from nasproxy.figures import draw_cost, draw_regret, draw_scatter, plain_text
 from nasproxy.words import advice, findings
 
 N = 60
@@ -147,6 +148,23 @@ def test_files(report: Report, tmp_path: Path) -> None:
         *("report.json", "report.md", "report.html"),
         *("spearman.png", "scores.png", "cost.png", "regret.png"),  # "number" has no few options
     }
+
+
+def test_logarithmic_axes_have_plain_numbers(values) -> None:
+    """Names are drawn as they are, a dollar too: then so are matplotlib's own formulas."""
+    truth, good, noise = (dict(enumerate(v.tolist())) for v in values)
+    wide = {number: 10.0 ** (3 * score) for number, score in good.items()}
+    studies = [make_study("wide", wide, seconds=0.001), make_study("noise", noise, seconds=10.0)]
+    report = correlate(make_study("t", truth), studies)
+    with plain_text():
+        for draw in (draw_scatter, draw_cost, draw_regret):
+            figure = draw(report)
+            figure.canvas.draw()
+            axis = figure.axes[0]
+            assert axis.get_xscale() == "log"
+            texts = [label.get_text() for label in axis.get_xticklabels()]
+            assert any(texts)
+            assert not any("$" in text for text in texts), texts
 
 
 def test_the_whole_of_a_space_is_said(values) -> None:
