@@ -78,15 +78,45 @@ def test_the_readme_and_the_page_show_the_fidelity_that_was_measured() -> None:
     assert all(f"- {difference}" in third for difference in about["differences"])
     convnet = (FOLDER / "fidelity-convnet-cifar10-seed100.md").read_text().splitlines()
     convnets = page.partition("## On ConvNets")[2].partition("## What was not shown")[0]
+    convnets = convnets.partition("## Fresh ConvNets")[0]
     cifar, _, fashion = convnets.partition("## The same ConvNets on Fashion-MNIST")
     assert {line for line in cifar.splitlines() if line.startswith("| ")} <= set(convnet)
     other = (FOLDER / "fidelity-convnet-fashion_mnist-seed2028.md").read_text().splitlines()
     assert {line for line in fashion.splitlines() if line.startswith("| ")} <= set(other)
+    fresh = page.partition("## Fresh ConvNets")[2].partition("## What was not shown")[0]
+    found = {line for line in fresh.splitlines() if line.startswith(("| ", "- "))}
+    kept: set[str] = set()
+    for name in ("cifar10-seed2031", "fashion_mnist-seed2032"):
+        kept |= set((FOLDER / f"fidelity-convnet-{name}.md").read_text().splitlines())
+        about_it = json.loads((FOLDER / f"fidelity-convnet-{name}.json").read_text())
+        kept |= {f"- {difference}" for difference in about_it["differences"]}
+    assert len(found) > 40
+    assert found <= kept
     section = (ROOT / "README.md").read_text().partition("## Against published truth")[2]
+    section = section.partition("**ConvNets are another matter**")[0]
     shown = [line for line in section.splitlines() if line.startswith("| ")]
     assert len(shown) > 10
     assert set(shown) <= measured
     assert about["command"].partition(" --ipc")[0].partition(" --n ")[2] in section
+
+
+def test_the_readme_shows_the_convnets_that_were_measured() -> None:
+    section = (ROOT / "README.md").read_text().partition("**ConvNets are another matter**")[2]
+    beds = {"CIFAR-10": "cifar10-seed2031", "Fashion-MNIST": "fashion_mnist-seed2032"}
+    for bed, data in beds.items():
+        kept = json.loads((FOLDER / f"fidelity-convnet-{data}.json").read_text())["rows"]
+        rows = {row["ranking"]: row for row in kept}
+        free = max(float(row["Spearman"]) for row in kept if row["kind"] == "free")
+        for reading in ("both", "accuracy"):
+            label = "`both`" if reading == "both" else reading
+            (line,) = (x for x in section.splitlines() if x.startswith(f"| {bed}, {label} |"))
+            cells = [cell.strip() for cell in line.strip("|").split("|")][1:]
+            for cell, method in zip(cells[:4], fidelity.METHODS, strict=True):
+                row = rows[f"{method}@{reading}"]
+                wanted = f"{row['Spearman']} {row['95% interval']}"
+                assert cell == (wanted if reading == "both" else row["Spearman"])
+            if reading == "both":
+                assert cells[4:] == [f"{free:.3f}", rows["one training"]["Spearman"]]
 
 
 def test_the_plain_training_learns(data) -> None:
