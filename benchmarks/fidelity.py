@@ -243,19 +243,19 @@ def _differences(report: nasproxy.Report, read: str) -> list[str]:
         return name if reading == read else f"{name}@{reading}"
 
     together = "+".join(FREE_TOGETHER)
-    both = "random+dm-space"
+    two = "random+dm-space"
     pairs = [
         ("dm-space", "random"), ("dm-space", "dm"), ("dm", "random"), ("dm-space", EARLY),
         ("random", EARLY),
         *((by(name, "both"), by(name, reading)) for name in ("random", "dm", "dm-space")
           for reading in ("accuracy", "train_loss", "fit_loss")),
         *((by(a, "both"), by(b, "both")) for a, b in itertools.combinations(METHODS, 2)),
-        *((name, free) for name in ("random", "dm-space", both)
+        *((name, free) for name in ("random", "dm-space", two)
           for free in ("params", "logsynflow", "az_nas")),
-        *((f"{name}+{together}", than) for name in ("random", "dm-space", both)
+        *((f"{name}+{together}", than) for name in ("random", "dm-space", two)
           for than in ("az_nas", together)),
         (f"dm-space+{together}", f"random+{together}"),
-        ("az_nas+random", "az_nas"), ("az_nas+dm-space", "az_nas"), (f"{both}+az_nas", "az_nas"),
+        ("az_nas+random", "az_nas"), ("az_nas+dm-space", "az_nas"), (f"{two}+az_nas", "az_nas"),
         ("az_nas+dm-space", "az_nas+random"),
     ]  # fmt: skip
     by_name = {ranking.study: ranking for ranking in report.rankings}
