@@ -14,15 +14,19 @@ Everything is kept in ``--out``; run again, it goes on.
 """
 
 import dataclasses
+import inspect
 import itertools
 import json as json_module
+import re
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
+import torch
 from jsonargparse import auto_cli
 
 import nasproxy
@@ -42,6 +46,7 @@ from nasproxy.workers import Workers
 AZ_NAS_PARTS = ("expressivity", "progressivity", "trainability")
 FREE = ("params", "flops", *(name for name in TRAINING_FREE if name not in AZ_NAS_PARTS))
 EARLY = "early stopping"
+SHUFFLED = "shuffled"  # the images of `random` with their labels in another order: a control
 METHODS = ("random", "dm", "dm-space", EARLY)
 FREE_TOGETHER = ("az_nas", "logsynflow", "naswot")
 TABLE = "../shared/data/nasbench201.csv.gz"
@@ -122,17 +127,19 @@ def measure(
         seeds: trainings of each architecture by each method; their mean is read.
         read: which of the readings stands for a training in combinations; by default fit_loss on
             cells and accuracy on ConvNets.
-        methods: what makes the proxy sets, and `early stopping`.
+        methods: what makes the proxy sets, `early stopping`, and `shuffled`, which is `random` with
+            labels that say nothing.
         known: architectures whose truth calibrates a ranking of the others.
         copy: space of the same parameters whose networks are trained, such as nasbench201:C=4.
         root: folder of the data sets.
         nasbench: the table of published accuracies.
-        out: folder of one set of options; by default runs/fidelity- and what distinguishes them.
+        out: folder of one set of options; by default one under runs, named after them.
         json: print JSON rows instead of a table.
     """
+    asked = _asked(locals())
     bed = setting(space, data, nasbench, copy)
     bed = dataclasses.replace(bed, read=read or bed.read)
-    folder = Path(out or f"runs/fidelity-{space}-{data}-seed{seed}-n{n}-ipc{ipc}")
+    folder = Path(out or f"runs/fidelity{re.sub('[^a-z0-9.]+', '-', asked.lower())}".rstrip("-"))
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     images = nasproxy.load_dataset(bed.data, root)
@@ -163,10 +170,7 @@ def measure(
                 continue
             path = folder / f"{method}.safetensors"
             if not path.exists():
-                options = {"space": bed.copy} if method == "dm-space" else {}
-                nasproxy.condense(
-                    images, method, ipc=ipc, seed=seed, progress=True, **options
-                ).save(path)
+                _make(images, method, ipc, seed, bed.copy).save(path)
             trained.append(ranked(method, small, nasproxy.ProxySet.load(path), recipe))
         studies = [ranked(name, full, name) for name in FREE]
     readings = [
@@ -184,13 +188,7 @@ def measure(
     rows.append({**_row(ceiling.rankings[0], "ceiling"), "ranking": "one training"})
     differences = _differences(report, bed.read)
     about = {
-        "command": f"python -m benchmarks fidelity --space {space} --data {data} --n {n} "
-        + (f"--skip {skip} " if skip else "")
-        + f"--seed {seed} --ipc {ipc} --steps {steps} --augment {augment}"
-        + (f" --image_size {image_size}" if image_size else "")
-        + (f" --seeds {seeds}" if seeds > 1 else "")
-        + (f" --read {read}" if read else "")
-        + (f" --methods '{json_module.dumps(methods)}'" if tuple(methods) != METHODS else ""),
+        "command": f"python -m benchmarks fidelity{asked}",
         "trained": bed.copy,
         "read by": bed.read,
         "differences": differences,
@@ -199,6 +197,31 @@ def measure(
     print(json_module.dumps(rows, allow_nan=False) if json else table([_shown(r) for r in rows]))
     if not json:
         print("", *differences, sep="\n")
+
+
+def _make(
+    images: nasproxy.Dataset, method: str, ipc: int, seed: int, copy: str
+) -> nasproxy.ProxySet:
+    by = "random" if method == SHUFFLED else method
+    options = {"space": copy} if method == "dm-space" else {}
+    proxy = nasproxy.condense(images, by, ipc=ipc, seed=seed, progress=True, **options)
+    if method != SHUFFLED:
+        return proxy
+    order = torch.randperm(len(proxy.labels), generator=torch.Generator().manual_seed(seed))
+    metadata = {**proxy.metadata, "method": method}
+    return dataclasses.replace(proxy, labels=proxy.labels[order], metadata=metadata)
+
+
+def _asked(options: Mapping[str, Any]) -> str:
+    """What decides the figures, as on a command line: the bed, n, seed, and what isn't default."""
+    always, never = ("space", "data", "n", "seed"), ("root", "nasbench", "out", "json")
+    shown = ""
+    for name, parameter in inspect.signature(measure).parameters.items():
+        value = options[name]
+        if name in always or (name not in never and value != parameter.default):
+            text = value if isinstance(value, str) else json_module.dumps(value)
+            shown += f" --{name} {shlex.quote(text)}"
+    return shown
 
 
 def _calibrated(
@@ -246,7 +269,7 @@ def _differences(report: nasproxy.Report, read: str) -> list[str]:
     two = "random+dm-space"
     pairs = [
         ("dm-space", "random"), ("dm-space", "dm"), ("dm", "random"), ("dm-space", EARLY),
-        ("random", EARLY),
+        ("random", EARLY), (SHUFFLED, "random"),
         *((by(name, "both"), by(name, reading)) for name in ("random", "dm", "dm-space")
           for reading in ("accuracy", "train_loss", "fit_loss")),
         *((by(a, "both"), by(b, "both")) for a, b in itertools.combinations(METHODS, 2)),

@@ -225,6 +225,10 @@ def test_fidelity_has_a_row_for_every_ranking(bed: Path, capsys) -> None:
     assert rows["one training"]["kind"] == "ceiling"
     about = json.loads((bed / "fidelity-convnet-digits-seed0.json").read_text())
     assert any(line.startswith("dm-space - random: ") for line in about["differences"])
+    asked = "--space convnet --data digits --n 20 --seed 0 --ipc 2 --steps 4 --known 8"
+    assert about["command"] == f"python -m benchmarks fidelity {asked}"
+    name = "fidelity-space-convnet-data-digits-n-20-seed-0-ipc-2-steps-4-known-8"
+    assert (bed / "runs" / name / "study.db").is_file()  # other options have another folder
 
 
 def test_a_bed_that_is_not_there_is_named() -> None:
