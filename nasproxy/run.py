@@ -50,7 +50,8 @@ class RunOptions:
         confirm: of the best on the condensed set, how many are trained on the full data.
         seeds: trainings of each architecture on each set.
         seed: of everything.
-        proxy: how to train on the condensed and the random set.
+        proxy: how to train on the condensed and the random set; left as it is, a space's own
+            `proxy_recipe` takes its place.
         full: how to train on the full data.
         device: auto, cpu, cuda or cuda:N.
         jobs: worker processes; by default one a core, or one a GPU.
@@ -182,7 +183,9 @@ def _run(
     ) as workers:
 
         def ranked(by: Any, name: str, **more: Any) -> optuna.Study:
-            recipe = options.full if by == "full" else options.proxy
+            # left at its default, `rank` asks the space for its own
+            of_proxies = None if options.proxy == PROXY_RECIPE else options.proxy
+            recipe = options.full if by == "full" else of_proxies
             before = len(_finished(storage, name))
             study = rank(
                 space,

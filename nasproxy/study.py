@@ -34,7 +34,7 @@ from nasproxy.cluster import Cluster, open_workers
 from nasproxy.data import Dataset
 from nasproxy.drivers import UNBIASED, Driver, Ended
 from nasproxy.errors import UserError, nearest
-from nasproxy.estimators import Estimator, make_estimator, proxy_of
+from nasproxy.estimators import Estimator, make_estimator, proxy_of, proxy_recipe
 from nasproxy.estimators.base import Candidate, Scores
 from nasproxy.estimators.training import TrainingEstimator
 from nasproxy.halving import make_pruner, make_rungs
@@ -108,7 +108,8 @@ def rank(
         like: score exactly the architectures of this study (or these) instead.
         seeds: trainings per architecture; the score is their mean.
         seed: of the draw; training k of an architecture has the seed `seed` + k.
-        recipe: instead of the default one for training.
+        recipe: how to train; by default `FULL_RECIPE` on the full data, and on proxy sets
+            `PROXY_RECIPE` with what the space's `proxy_recipe` says otherwise.
         study: its name in the storage.
         storage: URL or storage; None keeps the study in memory.
         jobs: worker processes; by default one a core, or one a GPU.
@@ -140,8 +141,10 @@ def rank(
         space = replace(space, max_params=max_params, max_macs=max_flops)
     pool = workers or open_workers(jobs, device, trial_timeout, scheduler)
     where = pool.place(device)
-    estimator = make_estimator(by, data, recipe, where)
     proxy = proxy_of(by)  # now: its file may be another when all is ranked
+    if proxy is not None and recipe is None:
+        recipe = proxy_recipe(space, data)
+    estimator = make_estimator(by, data, recipe, where)
     seeds = seeds if estimator.seeded else 1
     if pruner is not None and not isinstance(estimator, TrainingEstimator):
         raise UserError(f"{estimator.name} trains nothing that a pruner could stop")

@@ -15,6 +15,10 @@ from torch import Tensor, nn
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # (to, from), in the order Op0..Op5
 
+# How its networks are best trained on proxy sets (docs/fidelity.md): the loss on what a cell was
+# trained on says more than accuracy, and CIFAR's images at half their side are enough.
+proxy_recipe = {"read": "fit_loss", "image_size": 16}
+
 
 def build(
     trial: optuna.trial.BaseTrial,

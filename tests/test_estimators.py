@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import gzip
+import json
 import math
 from pathlib import Path
 
@@ -16,12 +17,12 @@ import nasproxy
 from nasproxy import UserError, rank
 from nasproxy.correlation import combine, spearman
 from nasproxy.data import ImageSet
-from nasproxy.estimators import make_estimator
+from nasproxy.estimators import make_estimator, proxy_recipe
 from nasproxy.size import count_params
 from nasproxy.study import scored
-from nasproxy.train import READINGS, train
+from nasproxy.train import PROXY_RECIPE, READINGS, train
 
-from .conftest import QUICK
+from .conftest import QUICK, TINY_SPACE
 from .test_spaces import TABLE, needs_table
 
 
@@ -139,6 +140,47 @@ def test_old_studies_go_on_without_an_image_size(data) -> None:
     )
     assert make_estimator("full", data).identity["recipe"] == before
     assert "image_size" in str(make_estimator("full:image_size=4", data).identity["recipe"])
+
+
+def saying(proxy_recipe: object, folder: Path) -> nasproxy.Space:
+    """The tiny space, with its own way of being trained on proxy sets."""
+    path = folder / "own_space.py"
+    path.write_text(f"{TINY_SPACE}\n\nproxy_recipe = {proxy_recipe!r}\n")
+    return nasproxy.load_space(str(path))
+
+
+def test_a_space_says_how_it_is_trained_on_proxies(data, tmp_path: Path) -> None:
+    space = saying({"read": "fit_loss", "image_size": 4, "epochs": 1}, tmp_path)
+    proxy = nasproxy.condense(data, "random", ipc=2)
+    path = tmp_path / "proxy.safetensors"
+    proxy.save(path)
+
+    def recipe(by: nasproxy.ProxySet | str, **more) -> nasproxy.Recipe:
+        study = rank(space, by, data=data, trials=2, **more)
+        return nasproxy.Recipe(**json.loads(study.user_attrs["recipe"]))
+
+    own = dataclasses.replace(PROXY_RECIPE, read="fit_loss", image_size=4, epochs=1)
+    assert recipe(proxy) == recipe(str(path)) == own
+    assert recipe(f"{path}:read=loss") == dataclasses.replace(own, read="loss")  # said for once
+    assert recipe(proxy, recipe=QUICK) == QUICK
+    assert recipe("full:epochs=1").read == "accuracy"  # of proxies alone
+    assert proxy_recipe(saying({"image_size": 8}, tmp_path), data) == PROXY_RECIPE  # as they are
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"red": 1}, "has no option 'red'"),
+        ({"epochs": "many"}, "expected int as epochs"),
+        ({"read": "x"}, "expected read accuracy"),
+        (3, "not iterable"),
+    ],
+)
+def test_what_a_space_says_wrongly(data, tmp_path: Path, said: object, message: str) -> None:
+    space = saying(said, tmp_path)
+    proxy = nasproxy.condense(data, "random", ipc=1)
+    with pytest.raises(UserError, match=rf"own_space.py: proxy_recipe .*{message}"):
+        rank(space, proxy, data=data, trials=2)
 
 
 def test_images_are_not_made_larger(data) -> None:

@@ -2,6 +2,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import optuna
 import pytest
 import torch
 
@@ -9,7 +10,7 @@ import nasproxy
 from nasproxy import Recipe, RunOptions, UserError, run
 from nasproxy.train import evaluate_network
 
-from .conftest import QUICK
+from .conftest import QUICK, TINY_SPACE
 
 
 @pytest.fixture
@@ -100,6 +101,17 @@ def test_budgets(options: RunOptions) -> None:
 def test_random_alone(options: RunOptions) -> None:
     result = run(dataclasses.replace(options, method="random", steps=None))
     assert [r.study for r in result.report.rankings] == ["random-2", "params"]
+
+
+def test_a_space_has_its_own_way_with_proxies(options: RunOptions, tmp_path: Path) -> None:
+    space = tmp_path / "own_space.py"
+    space.write_text(TINY_SPACE + 'proxy_recipe = {"epochs": 1, "read": "train_loss"}\n')
+    by_default = RunOptions().proxy
+    run(dataclasses.replace(options, space=str(space), proxy=by_default, trials=3))
+    storage = f"sqlite:///{options.out}/study.db"
+    for name, read in (("dm-2", "train_loss"), ("random-2", "train_loss"), ("full", "accuracy")):
+        study = optuna.load_study(study_name=name, storage=storage)
+        assert json.loads(study.user_attrs["recipe"])["read"] == read
 
 
 def test_seeds(options: RunOptions) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from nasproxy import BrokenArchitecture, UserError, copy_space, load_space
+from nasproxy.estimators import proxy_recipe
 from nasproxy.size import count_macs, count_params
 from nasproxy.spaces import builtin_spaces
 from search_spaces import nasbench201
@@ -27,6 +28,7 @@ def test_the_contract_of_a_space(name: str, shape: tuple[int, int, int]) -> None
     if shape[1] > 64 and name != "residual":
         pytest.skip("a space for smaller images")
     space = load_space(name)
+    assert proxy_recipe(space).steps is None  # nothing that `epochs=` would be of no use beside
     for drawn in space.sample(4, seed=shape[1], input_shape=shape, num_classes=7):
         if drawn.error is not None:
             continue

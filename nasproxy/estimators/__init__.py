@@ -19,6 +19,7 @@ from nasproxy.estimators.training import TrainingEstimator
 from nasproxy.estimators.training_free import TRAINING_FREE, make_training_free
 from nasproxy.proxy import ProxySet
 from nasproxy.runtime import pick_device
+from nasproxy.spaces import Space
 from nasproxy.spec import parse_spec
 from nasproxy.train import FULL_RECIPE, PROXY_RECIPE, Recipe
 
@@ -77,6 +78,25 @@ def make_estimator(
     proxy = ProxySet.load(name)
     label = ":".join([proxy_name(proxy), *str(by).partition(".safetensors:")[2:]]).rstrip(":")
     return _trained(label, data, proxy, _override(recipe or PROXY_RECIPE, options), where)
+
+
+def proxy_recipe(space: Space, data: Dataset | None = None) -> Recipe:
+    """How networks of a space are trained on proxy sets unless something else is asked for.
+
+    It is `PROXY_RECIPE` but for what the space's file says in ``proxy_recipe``, options by name
+    such as ``{"read": "fit_loss"}``. Images that are smaller already keep their size.
+
+    Raises:
+        UserError: it says something that a recipe can't take.
+    """
+    said = getattr(space.module, "proxy_recipe", {})
+    try:
+        recipe = _override(PROXY_RECIPE, dict(said))
+    except (UserError, TypeError, ValueError) as error:
+        raise UserError(f"{space.name}: proxy_recipe {said!r}: {error}") from None
+    if data and recipe.image_size and recipe.image_size >= min(data.input_shape[1:]):
+        return dataclasses.replace(recipe, image_size=None)
+    return recipe
 
 
 def proxy_of(by: "str | ProxySet | Estimator") -> ProxySet | None:
