@@ -1,8 +1,9 @@
 """``python -m benchmarks [NAME ...] [--quick] [--json] [--root DIR]``: is it as fast as it must be?
 
-Without a name, all of `SPEED` are measured; ``python -m benchmarks table`` shows what was measured
-last, as it stands in the README. Three studies have options of their own, and are run by
-themselves: ``python -m benchmarks fidelity --help``, ``truth --help`` and ``proxy-quality --help``.
+Without a name, all of `SPEED` are measured. ``python -m benchmarks table`` shows what was measured
+last, of speed and of fidelity, as it stands in the README. Three studies have options of their own,
+and are run by themselves: ``python -m benchmarks fidelity --help``, ``truth --help`` and
+``proxy-quality --help``.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import json
 import sys
 from collections.abc import Sequence
 
+from benchmarks.draws import all_draws
 from benchmarks.results import Figure, read, save, summary, table
 from nasproxy.data import DEFAULT_ROOT
 from nasproxy.errors import UserError
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if given and given[0] in STUDIES:
             _module(given[0]).main(given[1:])
         elif given == ["table"]:
-            print(summary(read(list(SPEED))))
+            print(summary(read(list(SPEED))), all_draws(), sep="\n\n")
         else:
             _speed(given)
     except UserError as error:

@@ -30,7 +30,8 @@ import torch
 from jsonargparse import auto_cli
 
 import nasproxy
-from benchmarks.results import save, table
+from benchmarks import results
+from benchmarks.results import save, table, write_csv
 from benchmarks.truth import BEDS
 from benchmarks.truth import FOLDER as TRUTHS
 from nasproxy.calibration import held_out
@@ -193,7 +194,9 @@ def measure(
         "read by": bed.read,
         "differences": differences,
     }
-    save(f"fidelity-{space}-{data}-seed{seed}", [_shown(row) for row in rows], about)
+    name = f"fidelity-{space}-{data}-seed{seed}"
+    save(name, [_shown(row) for row in rows], about)
+    keep_scores(name, report)
     print(json_module.dumps(rows, allow_nan=False) if json else table([_shown(r) for r in rows]))
     if not json:
         print("", *differences, sep="\n")
@@ -222,6 +225,21 @@ def _asked(options: Mapping[str, Any]) -> str:
             text = value if isinstance(value, str) else json_module.dumps(value)
             shown += f" --{name} {shlex.quote(text)}"
     return shown
+
+
+def keep_scores(name: str, report: nasproxy.Report) -> None:
+    """Write ``results/<name>.csv``: of each architecture, the truth and every single score.
+
+    It is a table as `nasproxy correlate` takes it, so that all figures can be made again; what
+    broke has minus infinity.
+    """
+    single = [ranking.study for ranking in report.rankings if ranking.kind != "combined"]
+    rows = [
+        {"arch": point["architecture"]}
+        | {key: "-inf" if point[key] is None else f"{point[key]:.8g}" for key in ("truth", *single)}
+        for point in report.points
+    ]
+    write_csv(results.FOLDER / f"{name}.csv", ["arch", "truth", *single], rows)
 
 
 def _calibrated(

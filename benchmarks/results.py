@@ -1,5 +1,7 @@
 """What benchmarks find, and where they leave it: JSON and a Markdown table, with provenance."""
 
+import csv
+import io
 import json
 import statistics
 import time
@@ -80,6 +82,15 @@ def save(name: str, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any])
     lines = [f"# {name}", "", table(rows), ""]
     lines += [f"- {key}: {value}" for key, value in provenance.items()]
     write_text(FOLDER / f"{name}.md", "\n".join(lines) + "\n")
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:
+    """Write a table with a header; what a row lacks is left empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def read(names: Sequence[str]) -> list[dict[str, Any]]:

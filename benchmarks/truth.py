@@ -15,7 +15,6 @@ first, and without the others they would not be a uniform draw.
 
 import csv
 import dataclasses
-import io
 import itertools
 import json
 import signal
@@ -29,11 +28,12 @@ import optuna
 from jsonargparse import auto_cli
 
 import nasproxy
+from benchmarks.results import write_csv
 from nasproxy.data import DEFAULT_ROOT
 from nasproxy.errors import UserError, nearest
 from nasproxy.estimators import make_estimator
 from nasproxy.estimators.training import TrainingEstimator
-from nasproxy.files import make_folder, write_json, write_text
+from nasproxy.files import make_folder, write_json
 from nasproxy.runtime import hardware, pick_device, versions
 from nasproxy.storage import open_storage
 from nasproxy.study import has_result
@@ -174,14 +174,8 @@ def _write(
 ) -> None:
     """The CSV, and the JSON that says how it was trained."""
     singles = [f"test_acc_s{k + 1}" for k in range(seeds)]
-    text = io.StringIO()
-    table = csv.DictWriter(
-        text, ["arch", "test_acc", *singles, "params", "seconds"], lineterminator="\n"
-    )
-    table.writeheader()
-    table.writerows(rows)
-    FOLDER.mkdir(exist_ok=True)
-    write_text(FOLDER / f"{bed}.csv", text.getvalue())
+    columns = ["arch", "test_acc", *singles, "params", "seconds"]
+    write_csv(FOLDER / f"{bed}.csv", columns, rows)
     about: dict[str, Any] = {
         "command": f"python -m benchmarks truth --bed {bed} --n {len(rows)} --seeds {seeds}",
         "architectures": len(rows),

@@ -1,6 +1,7 @@
 """The benchmarks' runner, what it keeps, and the plain implementations that it measures against."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,9 +12,11 @@ import torch
 
 from benchmarks import fidelity, plain, results, truth
 from benchmarks.__main__ import SPEED, main
+from benchmarks.draws import DRAWS, all_draws
 from benchmarks.results import FOLDER, Figure, of_rounds, read, summary
-from nasproxy import Recipe, UserError
+from nasproxy import Recipe, UserError, correlate
 from nasproxy.convnet import ConvNet
+from nasproxy.estimators.table import read_table
 
 ROOT = Path(__file__).parent.parent
 KEYS = {"name", "figure", "target", "unit", "met", "n", "spread", "note"}
@@ -56,67 +59,51 @@ def test_the_readme_shows_what_was_measured() -> None:
         assert (FOLDER / f"{row['name']}.md").is_file()
 
 
-def test_the_readme_and_the_page_show_the_fidelity_that_was_measured() -> None:
-    name = "fidelity-nasbench201-cifar10-seed2026"
-    lines = (FOLDER / f"{name}.md").read_text().splitlines()
-    rows = [line for line in lines if line.startswith("| ")]
-    about = json.loads((FOLDER / f"{name}.json").read_text())
-    page = (ROOT / "docs" / "fidelity.md").read_text()
-    assert "\n".join(rows) in page
-    assert all(f"- {difference}" in page for difference in about["differences"])
-    again = "fidelity-nasbench201-cifar10-seed2027"
-    second = page.partition("## A second draw")[2].partition("## Smaller images")[0]
-    shown = {line for line in second.splitlines() if line.startswith("| ")}
-    assert shown <= set((FOLDER / f"{again}.md").read_text().splitlines())
-    differences = json.loads((FOLDER / f"{again}.json").read_text())["differences"]
-    assert all(f"- {difference}" in second for difference in differences)
-    latest = "fidelity-nasbench201-cifar10-seed2029"
-    third = page.partition("## Smaller images")[2].partition("## On ConvNets")[0]
-    measured = set((FOLDER / f"{latest}.md").read_text().splitlines())
-    assert {line for line in third.splitlines() if line.startswith("| ")} <= measured
-    about = json.loads((FOLDER / f"{latest}.json").read_text())
-    assert all(f"- {difference}" in third for difference in about["differences"])
-    convnet = (FOLDER / "fidelity-convnet-cifar10-seed100.md").read_text().splitlines()
-    convnets = page.partition("## On ConvNets")[2].partition("## What was not shown")[0]
-    convnets = convnets.partition("## Fresh ConvNets")[0]
-    cifar, _, fashion = convnets.partition("## The same ConvNets on Fashion-MNIST")
-    assert {line for line in cifar.splitlines() if line.startswith("| ")} <= set(convnet)
-    other = (FOLDER / "fidelity-convnet-fashion_mnist-seed2028.md").read_text().splitlines()
-    assert {line for line in fashion.splitlines() if line.startswith("| ")} <= set(other)
-    fresh = page.partition("## Fresh ConvNets")[2].partition("## What was not shown")[0]
-    found = {line for line in fresh.splitlines() if line.startswith(("| ", "- "))}
-    kept: set[str] = set()
-    for name in ("cifar10-seed2031", "fashion_mnist-seed2032"):
-        kept |= set((FOLDER / f"fidelity-convnet-{name}.md").read_text().splitlines())
-        about_it = json.loads((FOLDER / f"fidelity-convnet-{name}.json").read_text())
-        kept |= {f"- {difference}" for difference in about_it["differences"]}
-    assert len(found) > 40
-    assert found <= kept
-    section = (ROOT / "README.md").read_text().partition("## Against published truth")[2]
-    section = section.partition("**ConvNets are another matter**")[0]
-    shown = [line for line in section.splitlines() if line.startswith("| ")]
-    assert len(shown) > 10
-    assert set(shown) <= measured
-    assert about["command"].partition(" --ipc")[0].partition(" --n ")[2] in section
+def test_the_readme_and_the_page_show_the_draws_that_were_measured(capsys) -> None:
+    main(["table"])
+    for document in ("README.md", "docs/fidelity.md"):
+        assert all_draws() in (ROOT / document).read_text()
+    assert all_draws() in capsys.readouterr().out
 
 
-def test_the_readme_shows_the_convnets_that_were_measured() -> None:
-    section = (ROOT / "README.md").read_text().partition("**ConvNets are another matter**")[2]
-    beds = {"CIFAR-10": "cifar10-seed2031", "Fashion-MNIST": "fashion_mnist-seed2032"}
-    for bed, data in beds.items():
-        kept = json.loads((FOLDER / f"fidelity-convnet-{data}.json").read_text())["rows"]
-        rows = {row["ranking"]: row for row in kept}
-        free = max(float(row["Spearman"]) for row in kept if row["kind"] == "free")
-        for reading in ("both", "accuracy"):
-            label = "`both`" if reading == "both" else reading
-            (line,) = (x for x in section.splitlines() if x.startswith(f"| {bed}, {label} |"))
-            cells = [cell.strip() for cell in line.strip("|").split("|")][1:]
-            for cell, method in zip(cells[:4], fidelity.METHODS, strict=True):
-                row = rows[f"{method}@{reading}"]
-                wanted = f"{row['Spearman']} {row['95% interval']}"
-                assert cell == (wanted if reading == "both" else row["Spearman"])
-            if reading == "both":
-                assert cells[4:] == [f"{free:.3f}", rows["one training"]["Spearman"]]
+def test_the_page_shows_the_fidelity_that_was_measured() -> None:
+    """Every table and difference of a section is one of the results that it names."""
+    sections = (ROOT / "docs" / "fidelity.md").read_text().split("\n## ")
+    checked = set()
+    for section in sections:
+        names = set(re.findall(r"fidelity-[\w-]+-seed\d+", section))
+        kept = {line for name in names for line in _lines(name)}
+        lines = {line for line in section.splitlines() if re.match(r"\| |- \S+ - \S+.*: ", line)}
+        assert lines <= kept | set(all_draws().splitlines()), section[:80]
+        checked |= names if lines else set()
+    assert checked == {f"fidelity-{name}" for name in DRAWS} | {
+        "fidelity-convnet-cifar10-seed100",
+        "fidelity-convnet-fashion_mnist-seed2028",
+    }
+
+
+def _lines(name: str) -> list[str]:
+    """Rows and differences of a result as they stand on a page."""
+    differences = json.loads((FOLDER / f"{name}.json").read_text())["differences"]
+    return [
+        *(FOLDER / f"{name}.md").read_text().splitlines(),
+        *(f"- {difference}" for difference in differences),
+    ]
+
+
+def test_kept_scores_give_the_figures_again() -> None:
+    tables = list(FOLDER.glob("fidelity-*.csv"))
+    assert tables
+    for path in tables:
+        rows = {r["ranking"]: r for r in json.loads(path.with_suffix(".json").read_text())["rows"]}
+        columns = path.read_text().partition("\n")[0].split(",")[2:]
+        assert len(columns) > 20
+        assert set(columns) <= rows.keys()
+        scores = [read_table(str(path), column) for column in columns]
+        report = correlate(read_table(str(path), "truth"), scores)
+        for column, ranking in zip(columns, report.rankings, strict=True):
+            assert f"{ranking.spearman:.3f}" == rows[column]["Spearman"]
+            assert f"{ranking.kendall:.3f}" == rows[column]["Kendall"]
 
 
 def test_the_plain_training_learns(data) -> None:
@@ -227,6 +214,8 @@ def test_fidelity_has_a_row_for_every_ranking(bed: Path, capsys) -> None:
     assert any(line.startswith("dm-space - random: ") for line in about["differences"])
     asked = "--space convnet --data digits --n 20 --seed 0 --ipc 2 --steps 4 --known 8"
     assert about["command"] == f"python -m benchmarks fidelity {asked}"
+    kept = read_table(str(bed / "fidelity-convnet-digits-seed0.csv"), "random@fit_loss")
+    assert len(kept.values) == 20
     name = "fidelity-space-convnet-data-digits-n-20-seed-0-ipc-2-steps-4-known-8"
     assert (bed / "runs" / name / "study.db").is_file()  # other options have another folder
 
