@@ -35,8 +35,8 @@ def _row(name: str, reading: str) -> dict[str, str]:
         "updates": f"{trainings} x {_option(kept['command'], 'steps')}",
         "best free score": f"{free['ranking']} {_cell(free)}",
         "random images": _cell(rows[f"random{read}"]),
-        "`dm-space`": _cell(rows[f"dm-space{read}"]),
-        "early stopping, best reading": _cell(_best(early)) if early else "",
+        "`dm-space`": _cell(rows.get(f"dm-space{read}")),
+        "early stopping, best reading": _cell(_best(early) if early else None),
         "random images + 3 free": _cell(rows["random+az_nas+logsynflow+naswot"]),
         "one more full training": _cell(rows["one training"]),
     }
@@ -46,8 +46,8 @@ def _best(rows: Sequence[dict[str, str]]) -> dict[str, str]:
     return max(rows, key=lambda row: float(row["Spearman"]))
 
 
-def _cell(row: dict[str, str]) -> str:
-    return f"{row['Spearman']} {row['95% interval']}"
+def _cell(row: dict[str, str] | None) -> str:
+    return "-" if row is None else f"{row['Spearman']} {row['95% interval']}"
 
 
 def _option(command: str, name: str) -> str | None:

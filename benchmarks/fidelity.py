@@ -35,7 +35,15 @@ from benchmarks.results import save, table, write_csv
 from benchmarks.truth import BEDS
 from benchmarks.truth import FOLDER as TRUTHS
 from nasproxy.calibration import held_out
-from nasproxy.correlation import Array, percentile_interval
+from nasproxy.comparison import finite
+from nasproxy.correlation import (
+    Array,
+    bootstrap_spearman,
+    percentile_interval,
+    resample_count,
+    spearman,
+    top,
+)
 from nasproxy.data import DEFAULT_ROOT
 from nasproxy.errors import UserError
 from nasproxy.estimators.table import read_table
@@ -187,7 +195,7 @@ def measure(
     rows += _calibrated(report, methods, known, seed)
     ceiling = nasproxy.correlate(singles[1], [singles[0], *studies[:1]], seed=seed)
     rows.append({**_row(ceiling.rankings[0], "ceiling"), "ranking": "one training"})
-    differences = _differences(report, bed.read)
+    differences = _differences(report, bed.read, seed)
     about = {
         "command": f"python -m benchmarks fidelity{asked}",
         "trained": bed.copy,
@@ -277,7 +285,7 @@ def _scores(report: nasproxy.Report, name: str) -> Array:
     return np.array([-np.inf if value is None else value for value in values], float)
 
 
-def _differences(report: nasproxy.Report, read: str) -> list[str]:
+def _differences(report: nasproxy.Report, read: str, seed: int) -> list[str]:
     """Pairs that matter, in words, with their paired intervals; a study's score is what is read."""
 
     def by(name: str, reading: str) -> str:
@@ -300,11 +308,24 @@ def _differences(report: nasproxy.Report, read: str) -> list[str]:
         ("az_nas+dm-space", "az_nas+random"),
     ]  # fmt: skip
     by_name = {ranking.study: ranking for ranking in report.rankings}
-    return [
+    found = [
         _difference(a, b, by_name[a].difference[b])
         for a, b in dict.fromkeys(pairs)
         if a in by_name and b in by_name
     ]
+    best = [(name, "az_nas") for name in ("random", "dm-space") if name in by_name]
+    return found + [_among_the_best(report, a, b, seed) for a, b in best]
+
+
+def _among_the_best(report: nasproxy.Report, a: str, b: str, seed: int) -> str:
+    """The difference of two rankings among the best fifth by truth, which alone is resampled."""
+    truth = _scores(report, "truth")
+    index = top(truth, 0.2)
+    truth, scores = truth[index], np.stack([_scores(report, name)[index] for name in (a, b)])
+    samples = bootstrap_spearman(truth, scores, resample_count(len(index)), seed)
+    low, high = percentile_interval(samples[0] - samples[1])
+    value = spearman(scores[0], truth) - spearman(scores[1], truth)
+    return "best fifth, " + _difference(a, b, {"value": finite(value), "ci": (finite(low), high)})
 
 
 def _difference(a: str, b: str, found: dict[str, Any]) -> str:
