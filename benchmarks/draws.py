@@ -11,6 +11,7 @@ DRAWS = {  # a draw that no choice was made on, and how its trainings are best r
     "nasbench201-cifar10-seed2027": "fit_loss",
     "nasbench201-cifar10-seed2029": "fit_loss",
     "nasbench201-cifar10-seed2030": "fit_loss",
+    "nasbench201-cifar10-seed2033": "fit_loss",
     "convnet-cifar10-seed2031": "both",
     "convnet-fashion_mnist-seed2032": "both",
 }
