@@ -35,9 +35,9 @@ from benchmarks.results import save, table, write_csv
 from benchmarks.truth import BEDS
 from benchmarks.truth import FOLDER as TRUTHS
 from nasproxy.calibration import held_out
-from nasproxy.comparison import finite
+from nasproxy.comparison import finite, interval
+from nasproxy.condense import has_option
 from nasproxy.correlation import (
-    Array,
     bootstrap_spearman,
     percentile_interval,
     resample_count,
@@ -48,6 +48,7 @@ from nasproxy.data import DEFAULT_ROOT
 from nasproxy.errors import UserError
 from nasproxy.estimators.table import read_table
 from nasproxy.estimators.training_free import TRAINING_FREE
+from nasproxy.series import column
 from nasproxy.storage import open_storage
 from nasproxy.train import FULL_RECIPE, PROXY_RECIPE, READINGS, Recipe
 from nasproxy.workers import Workers
@@ -148,7 +149,8 @@ def measure(
     asked = _asked(locals())
     bed = setting(space, data, nasbench, copy)
     bed = dataclasses.replace(bed, read=read or bed.read)
-    folder = Path(out or f"runs/fidelity{re.sub('[^a-z0-9.]+', '-', asked.lower())}".rstrip("-"))
+    named = re.sub("[^a-z0-9.]+", "-", f"fidelity{asked}".lower()).rstrip("-")
+    folder = Path(out or f"runs/{named}")
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     images = nasproxy.load_dataset(bed.data, root)
@@ -179,7 +181,7 @@ def measure(
                 continue
             path = folder / f"{method}.safetensors"
             if not path.exists():
-                _make(images, method, ipc, seed, bed.copy).save(path)
+                make_set(images, method, ipc, seed, bed.copy).save(path)
             trained.append(ranked(method, small, nasproxy.ProxySet.load(path), recipe))
         studies = [ranked(name, full, name) for name in FREE]
     readings = [
@@ -204,18 +206,19 @@ def measure(
     }
     name = f"fidelity-{space}-{data}-seed{seed}"
     save(name, [_shown(row) for row in rows], about)
-    keep_scores(name, report)
+    _keep_scores(name, report)
     print(json_module.dumps(rows, allow_nan=False) if json else table([_shown(r) for r in rows]))
     if not json:
         print("", *differences, sep="\n")
 
 
-def _make(
+def make_set(
     images: nasproxy.Dataset, method: str, ipc: int, seed: int, copy: str
 ) -> nasproxy.ProxySet:
+    """The set of a method, for the space `copy`; `shuffled` is `random`, its labels permuted."""
     by = "random" if method == SHUFFLED else method
-    options = {"space": copy} if method == "dm-space" else {}
-    proxy = nasproxy.condense(images, by, ipc=ipc, seed=seed, progress=True, **options)
+    space = copy if has_option(by, "space") else None
+    proxy = nasproxy.condense(images, by, ipc=ipc, seed=seed, space=space, progress=True)
     if method != SHUFFLED:
         return proxy
     order = torch.randperm(len(proxy.labels), generator=torch.Generator().manual_seed(seed))
@@ -224,8 +227,9 @@ def _make(
 
 
 def _asked(options: Mapping[str, Any]) -> str:
-    """What decides the figures, as on a command line: the bed, n, seed, and what isn't default."""
-    always, never = ("space", "data", "n", "seed"), ("root", "nasbench", "out", "json")
+    """What decides the figures, as on a command line: these, and what isn't default."""
+    always = ("space", "data", "n", "seed", "steps")
+    never = ("root", "nasbench", "out", "json")
     shown = ""
     for name, parameter in inspect.signature(measure).parameters.items():
         value = options[name]
@@ -235,33 +239,31 @@ def _asked(options: Mapping[str, Any]) -> str:
     return shown
 
 
-def keep_scores(name: str, report: nasproxy.Report) -> None:
+def _keep_scores(name: str, report: nasproxy.Report) -> None:
     """Write ``results/<name>.csv``: of each architecture, the truth and every single score.
 
     It is a table as `nasproxy correlate` takes it, so that all figures can be made again; what
     broke has minus infinity.
     """
     single = [ranking.study for ranking in report.rankings if ranking.kind != "combined"]
-    rows = [
-        {"arch": point["architecture"]}
-        | {key: "-inf" if point[key] is None else f"{point[key]:.8g}" for key in ("truth", *single)}
-        for point in report.points
-    ]
-    write_csv(results.FOLDER / f"{name}.csv", ["arch", "truth", *single], rows)
+    texts = {key: [f"{v:.8g}" for v in column(report, key)] for key in ("truth", *single)}
+    texts = {"arch": [point["architecture"] for point in report.points], **texts}
+    rows = [dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)]
+    write_csv(results.FOLDER / f"{name}.csv", list(texts), rows)
 
 
 def _calibrated(
     report: nasproxy.Report, methods: Sequence[str], known: int, seed: int
 ) -> list[dict[str, Any]]:
     """Rows of rankings that `known` truths calibrate, without proxies and with each of them."""
-    truth = _scores(report, "truth")
+    truth = column(report, "truth")
     if len(truth) < known + 10:
         return []
     rows = []
     by_name = {ranking.study: ranking for ranking in report.rankings}
     for extra in ((), *((name,) for name in methods)):
         names = [*FREE_TOGETHER, "zico", *extra]
-        scores = np.stack([_scores(report, name) for name in names])
+        scores = np.stack([column(report, name) for name in names])
         rho, samples = held_out(scores, truth, known, seed=seed)
         parts = [by_name[name].seconds_per_architecture for name in names]
         rows.append(
@@ -277,12 +279,6 @@ def _calibrated(
             }
         )
     return rows
-
-
-def _scores(report: nasproxy.Report, name: str) -> Array:
-    """The truth or a ranking's scores (n,); what has none ranks last."""
-    values = [point[name] for point in report.points]
-    return np.array([-np.inf if value is None else value for value in values], float)
 
 
 def _differences(report: nasproxy.Report, read: str, seed: int) -> list[str]:
@@ -319,13 +315,13 @@ def _differences(report: nasproxy.Report, read: str, seed: int) -> list[str]:
 
 def _among_the_best(report: nasproxy.Report, a: str, b: str, seed: int) -> str:
     """The difference of two rankings among the best fifth by truth, which alone is resampled."""
-    truth = _scores(report, "truth")
+    truth = column(report, "truth")
     index = top(truth, 0.2)
-    truth, scores = truth[index], np.stack([_scores(report, name)[index] for name in (a, b)])
+    truth, scores = truth[index], np.stack([column(report, name)[index] for name in (a, b)])
     samples = bootstrap_spearman(truth, scores, resample_count(len(index)), seed)
-    low, high = percentile_interval(samples[0] - samples[1])
     value = spearman(scores[0], truth) - spearman(scores[1], truth)
-    return "best fifth, " + _difference(a, b, {"value": finite(value), "ci": (finite(low), high)})
+    found = {"value": finite(value), "ci": interval(samples[0] - samples[1])}
+    return f"best fifth, {_difference(a, b, found)}"
 
 
 def _difference(a: str, b: str, found: dict[str, Any]) -> str:

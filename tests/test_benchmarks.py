@@ -14,7 +14,7 @@ from benchmarks import fidelity, plain, results, truth
 from benchmarks.__main__ import SPEED, main
 from benchmarks.draws import DRAWS, all_draws
 from benchmarks.results import FOLDER, Figure, of_rounds, read, summary
-from nasproxy import Recipe, UserError, correlate
+from nasproxy import ProxySet, Recipe, UserError, correlate
 from nasproxy.convnet import ConvNet
 from nasproxy.estimators.table import read_table
 
@@ -64,10 +64,16 @@ def test_the_readme_and_the_page_show_the_draws_that_were_measured(capsys) -> No
     for document in ("README.md", "docs/fidelity.md"):
         assert all_draws() in (ROOT / document).read_text()
     assert all_draws() in capsys.readouterr().out
+    latest = json.loads((FOLDER / "fidelity-nasbench201-cifar10-seed2033.json").read_text())
+    options = latest["command"].partition(" --n ")[2]
+    assert f"python -m benchmarks fidelity --n {options}" in (ROOT / "README.md").read_text()
 
 
 def test_the_page_shows_the_fidelity_that_was_measured() -> None:
-    """Every table and difference of a section is one of the results that it names."""
+    """Every table and difference of a section is one of the results that it names.
+
+    Of cells all differences are there, of the first draw all rows, too.
+    """
     sections = (ROOT / "docs" / "fidelity.md").read_text().split("\n## ")
     checked = set()
     for section in sections:
@@ -79,6 +85,12 @@ def test_the_page_shows_the_fidelity_that_was_measured() -> None:
             if re.match(r"\| |- (best fifth, )?\S+ - \S+.*: ", line)
         }
         assert lines <= kept | set(all_draws().splitlines()), section[:80]
+        cells = [name for name in names if "nasbench201" in name]
+        assert {f"- {each}" for name in cells for each in _differences(name)} <= lines
+        if "fidelity-nasbench201-cifar10-seed2026" in names:
+            assert "\n".join(x for x in _lines(*names) if x.startswith("| ")) in section
+        if "fidelity-convnet-cifar10-seed2031" in names:
+            assert len(lines) > 40
         checked |= names if lines else set()
     assert checked == {f"fidelity-{name}" for name in DRAWS} | {
         "fidelity-convnet-cifar10-seed100",
@@ -88,11 +100,13 @@ def test_the_page_shows_the_fidelity_that_was_measured() -> None:
 
 def _lines(name: str) -> list[str]:
     """Rows and differences of a result as they stand on a page."""
-    differences = json.loads((FOLDER / f"{name}.json").read_text())["differences"]
-    return [
-        *(FOLDER / f"{name}.md").read_text().splitlines(),
-        *(f"- {difference}" for difference in differences),
-    ]
+    rows = (FOLDER / f"{name}.md").read_text().splitlines()
+    return [*rows, *(f"- {difference}" for difference in _differences(name))]
+
+
+def _differences(name: str) -> list[str]:
+    found: list[str] = json.loads((FOLDER / f"{name}.json").read_text())["differences"]
+    return found
 
 
 def test_kept_scores_give_the_figures_again() -> None:
@@ -223,6 +237,18 @@ def test_fidelity_has_a_row_for_every_ranking(bed: Path, capsys) -> None:
     assert len(kept.values) == 20
     name = "fidelity-space-convnet-data-digits-n-20-seed-0-ipc-2-steps-4-known-8"
     assert (bed / "runs" / name / "study.db").is_file()  # other options have another folder
+
+
+def test_the_control_has_the_images_of_random_and_labels_that_say_nothing(data, tmp_path) -> None:
+    made, control = (
+        fidelity.make_set(data, method, 20, 1, "convnet_small") for method in ("random", "shuffled")
+    )
+    assert torch.equal(made.images, control.images)
+    assert torch.equal(made.labels.sort().values, control.labels.sort().values)
+    assert (made.labels == control.labels).float().mean() < 0.6  # a third of three classes
+    control.save(tmp_path / "shuffled.safetensors")
+    again = ProxySet.load(tmp_path / "shuffled.safetensors")
+    assert (again.metadata["method"], again.digest) == ("shuffled", control.digest)
 
 
 def test_a_bed_that_is_not_there_is_named() -> None:
