@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from benchmarks.draws import all_draws
 from benchmarks.results import Figure, read, save, summary, table
-from nasproxy.data import DEFAULT_ROOT
+from nasproxy.data.named import DEFAULT_ROOT
 from nasproxy.errors import UserError
 
 SPEED = {  # name: the module that measures it
@@ -22,12 +22,14 @@ SPEED = {  # name: the module that measures it
     "condense-quality": "condense",
     "train-convnet": "train",
     "train-nasbench201": "train",
+    "train-inverted-residual": "train",
+    "train-vit": "train",
     "overhead": "overhead",
     "halving": "halving",
     "memory": "memory",
     "train-gpu": "train_gpu",
 }
-STUDIES = ("fidelity", "truth", "proxy-quality")
+STUDIES = ("cheap", "fidelity", "reliability", "search", "truth", "proxy-quality")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

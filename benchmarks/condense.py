@@ -18,8 +18,8 @@ from benchmarks import plain
 from benchmarks.results import Figure, of_rounds
 from benchmarks.sides import Stopwatch, apart, cifar10, photographs
 from nasproxy.errors import UserError
-from nasproxy.layout import make_fast
-from nasproxy.runtime import keep_memory
+from nasproxy.system.machine import keep_memory
+from nasproxy.training.fast import make_fast
 
 IPC, WIDTH, REAL = 10, 128, 256
 STEP_TARGET = 0.8  # of the plain step's time

@@ -8,8 +8,8 @@ over seeds), `n` cells are drawn uniformly by the seed, training-free scores see
 and what is trained is a small copy. On ConvNets the truth is our own (`benchmarks/truth.py`), of
 architectures drawn once for all; the seed is that of the sets and of the trainings.
 
-Each training is read in every way (`nasproxy.train.READINGS`). A `calibrated` ranking knows the
-truth of some of the architectures; its figure is of the others (`nasproxy.calibration.held_out`).
+Each training is read in every way (`READINGS`). A `calibrated` ranking knows the truth of some of
+the architectures; its figure is of the others (`nasproxy.report.calibration.held_out`).
 Everything is kept in ``--out``; run again, it goes on.
 """
 
@@ -34,24 +34,24 @@ from benchmarks import results
 from benchmarks.results import save, table, write_csv
 from benchmarks.truth import BEDS
 from benchmarks.truth import FOLDER as TRUTHS
-from nasproxy.calibration import held_out
-from nasproxy.comparison import finite, interval
-from nasproxy.condense import has_option
-from nasproxy.correlation import (
+from nasproxy.data.named import DEFAULT_ROOT
+from nasproxy.errors import UserError
+from nasproxy.estimators.names import TRAINING_FREE
+from nasproxy.estimators.table import read_table
+from nasproxy.proxies.methods import has_option
+from nasproxy.report.calibration import held_out
+from nasproxy.studies.statistics import (
     bootstrap_spearman,
+    finite,
+    interval,
     percentile_interval,
     resample_count,
     spearman,
     top,
 )
-from nasproxy.data import DEFAULT_ROOT
-from nasproxy.errors import UserError
-from nasproxy.estimators.table import read_table
-from nasproxy.estimators.training_free import TRAINING_FREE
-from nasproxy.series import column
-from nasproxy.storage import open_storage
-from nasproxy.train import FULL_RECIPE, PROXY_RECIPE, READINGS, Recipe
-from nasproxy.workers import Workers
+from nasproxy.studies.storage import open_storage
+from nasproxy.training.recipe import FULL_RECIPE, PROXY_RECIPE, READINGS, Recipe
+from nasproxy.workers.local import Workers
 
 AZ_NAS_PARTS = ("expressivity", "progressivity", "trainability")
 FREE = ("params", "flops", *(name for name in TRAINING_FREE if name not in AZ_NAS_PARTS))
@@ -246,7 +246,7 @@ def _keep_scores(name: str, report: nasproxy.Report) -> None:
     broke has minus infinity.
     """
     single = [ranking.study for ranking in report.rankings if ranking.kind != "combined"]
-    texts = {key: [f"{v:.8g}" for v in column(report, key)] for key in ("truth", *single)}
+    texts = {key: [f"{v:.8g}" for v in report.scores(key)] for key in ("truth", *single)}
     texts = {"arch": [point["architecture"] for point in report.points], **texts}
     rows = [dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)]
     write_csv(results.FOLDER / f"{name}.csv", list(texts), rows)
@@ -256,14 +256,14 @@ def _calibrated(
     report: nasproxy.Report, methods: Sequence[str], known: int, seed: int
 ) -> list[dict[str, Any]]:
     """Rows of rankings that `known` truths calibrate, without proxies and with each of them."""
-    truth = column(report, "truth")
+    truth = report.scores("truth")
     if len(truth) < known + 10:
         return []
     rows = []
     by_name = {ranking.study: ranking for ranking in report.rankings}
     for extra in ((), *((name,) for name in methods)):
         names = [*FREE_TOGETHER, "zico", *extra]
-        scores = np.stack([column(report, name) for name in names])
+        scores = np.stack([report.scores(name) for name in names])
         rho, samples = held_out(scores, truth, known, seed=seed)
         parts = [by_name[name].seconds_per_architecture for name in names]
         rows.append(
@@ -315,9 +315,9 @@ def _differences(report: nasproxy.Report, read: str, seed: int) -> list[str]:
 
 def _among_the_best(report: nasproxy.Report, a: str, b: str, seed: int) -> str:
     """The difference of two rankings among the best fifth by truth, which alone is resampled."""
-    truth = column(report, "truth")
+    truth = report.scores("truth")
     index = top(truth, 0.2)
-    truth, scores = truth[index], np.stack([column(report, name)[index] for name in (a, b)])
+    truth, scores = truth[index], np.stack([report.scores(name)[index] for name in (a, b)])
     samples = bootstrap_spearman(truth, scores, resample_count(len(index)), seed)
     value = spearman(scores[0], truth) - spearman(scores[1], truth)
     found = {"value": finite(value), "ci": interval(samples[0] - samples[1])}

@@ -11,7 +11,7 @@ import optuna
 import nasproxy
 from benchmarks.results import Figure, of_rounds
 from benchmarks.sides import apart, photographs
-from nasproxy.train import PROXY_RECIPE, Recipe
+from nasproxy.training.recipe import PROXY_RECIPE, Recipe
 
 SPACE = "convnet_small"
 PRUNER = "halving"

@@ -17,10 +17,11 @@ import optuna
 import nasproxy
 from benchmarks.results import Figure, of_rounds
 from benchmarks.sides import Stopwatch, apart
-from nasproxy.estimators.base import Candidate, Scores
-from nasproxy.runtime import seeded
-from nasproxy.storage import open_storage
-from nasproxy.workers import Workers
+from nasproxy.estimators.estimator import Estimator
+from nasproxy.studies.storage import open_storage
+from nasproxy.system.machine import seeded
+from nasproxy.workers.local import Workers
+from nasproxy.workers.task import Candidate, Scores
 
 SPACE = "nasbench201:C=8,N=1"
 SHAPE, CLASSES = (3, 32, 32), 10
@@ -30,19 +31,12 @@ MORE = 100  # trials that are timed
 
 
 @dataclass(frozen=True)
-class Untrained:
+class Untrained(Estimator):
     """An estimator that builds its network and says what a trained one would."""
 
-    kind = "proxy"
     name = "untrained"
-    metric = "validation accuracy"
-    seeded = True
     needs_data = False
-    cost = 0.0
-
-    @property
-    def identity(self) -> dict[str, str | int | float]:
-        return {"estimator": self.name}
+    copies_twins = True
 
     def __call__(self, candidate: Candidate, seed: int) -> Scores:
         start = time.perf_counter()
@@ -122,7 +116,7 @@ def _fill(space: nasproxy.Space, url: str, n: int) -> None:
     study.add_trials(
         optuna.trial.create_trial(
             value=0.5,
-            params=a.params,
+            params=a.choices,
             distributions=a.distributions,
             user_attrs={"architecture": a.key, "drawn": a.drawn, "driver": "a:1", **attributes},
         )

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from nasproxy.augment import FULL_STRATEGY, OPERATIONS
-from nasproxy.convnet import ConvNet
-from nasproxy.data import Dataset
+from nasproxy.data.augmentation import FULL_STRATEGY, OPERATIONS
+from nasproxy.data.dataset import Dataset
+from nasproxy.training.convnet import ConvNet
 
 _GROUPS = FULL_STRATEGY.split("_")
 

@@ -10,7 +10,7 @@ from jsonargparse import auto_cli
 
 import nasproxy
 from benchmarks.results import save, table
-from nasproxy.data import DEFAULT_ROOT
+from nasproxy.data.named import DEFAULT_ROOT
 
 
 def measure(

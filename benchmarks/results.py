@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from nasproxy.files import write_json, write_text
-from nasproxy.runtime import hardware, pick_device, versions
+from nasproxy.system.files import write_json, write_text
+from nasproxy.system.machine import hardware, pick_device, versions
 
 FOLDER = Path(__file__).parent / "results"
 

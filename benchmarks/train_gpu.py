@@ -12,9 +12,9 @@ from benchmarks import plain
 from benchmarks.results import Figure
 from benchmarks.sides import Stopwatch, apart, photographs
 from benchmarks.train import start
-from nasproxy.runtime import cores
-from nasproxy.train import PROXY_RECIPE, Recipe
-from nasproxy.workers import Workers
+from nasproxy.system.machine import cores
+from nasproxy.training.recipe import PROXY_RECIPE, Recipe
+from nasproxy.workers.local import Workers
 
 SPACE = "convnet"
 TARGET = 10.0  # times the plain loop's architectures an hour
@@ -66,7 +66,7 @@ def _plain(n: int, epochs: int, root: str) -> float:
     validation = data.normalisation(data.validation.images), data.validation.labels
     watch = Stopwatch()
     for architecture in architectures:
-        network = space.build(architecture.params, data.input_shape, data.num_classes)
+        network = space.build(architecture.choices, data.input_shape, data.num_classes)
         plain.train(
             network.cuda(),
             proxy.images,

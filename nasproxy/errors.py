@@ -8,8 +8,16 @@ class UserError(ValueError):
     """Bad input: one line that says what was expected, what came and what to do."""
 
 
+class NotKept(UserError):
+    """A trained network that can't be written to disk: not the architecture's doing."""
+
+
 class BrokenArchitecture(RuntimeError):
     """An architecture that can't be built, run or trained; the message is the recorded reason."""
+
+
+class NotInTable(BrokenArchitecture):
+    """An architecture that a table has no number for; it may still be a good one."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

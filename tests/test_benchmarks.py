@@ -1,10 +1,13 @@
 """The benchmarks' runner, what it keeps, and the plain implementations that it measures against."""
 
+import csv
+import dataclasses
 import json
 import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,9 +17,13 @@ from benchmarks import fidelity, plain, results, truth
 from benchmarks.__main__ import SPEED, main
 from benchmarks.draws import DRAWS, all_draws
 from benchmarks.results import FOLDER, Figure, of_rounds, read, summary
-from nasproxy import ProxySet, Recipe, UserError, correlate
-from nasproxy.convnet import ConvNet
+from benchmarks.settled import settled
+from nasproxy import ProxySet, Recipe, UserError, correlate, load_dataset, load_space
 from nasproxy.estimators.table import read_table
+from nasproxy.report import rankings
+from nasproxy.system.machine import seeded
+from nasproxy.training.convnet import ConvNet
+from nasproxy.training.training import Training, evaluate_network
 
 ROOT = Path(__file__).parent.parent
 KEYS = {"name", "figure", "target", "unit", "met", "n", "spread", "note"}
@@ -53,20 +60,20 @@ def test_an_unknown_name_is_one_error() -> None:
     assert error.value.code == 2
 
 
-def test_the_readme_shows_what_was_measured() -> None:
-    assert summary(read(list(SPEED))) in (ROOT / "README.md").read_text()
+def test_the_page_shows_the_speed_that_was_measured() -> None:
+    assert summary(read(list(SPEED))) in (ROOT / "docs" / "speed.md").read_text()
     for row in read(list(SPEED)):
         assert (FOLDER / f"{row['name']}.md").is_file()
 
 
-def test_the_readme_and_the_page_show_the_draws_that_were_measured(capsys) -> None:
+def test_the_page_shows_the_draws_that_were_measured(capsys) -> None:
+    page = (ROOT / "docs" / "fidelity.md").read_text()
     main(["table"])
-    for document in ("README.md", "docs/fidelity.md"):
-        assert all_draws() in (ROOT / document).read_text()
+    assert all_draws() in page
     assert all_draws() in capsys.readouterr().out
     latest = json.loads((FOLDER / "fidelity-nasbench201-cifar10-seed2033.json").read_text())
     options = latest["command"].partition(" --n ")[2]
-    assert f"python -m benchmarks fidelity --n {options}" in (ROOT / "README.md").read_text()
+    assert f"python -m benchmarks fidelity --n {options}" in page
 
 
 def test_the_page_shows_the_fidelity_that_was_measured() -> None:
@@ -74,7 +81,7 @@ def test_the_page_shows_the_fidelity_that_was_measured() -> None:
 
     Of cells all differences are there, of the first draw all rows, too.
     """
-    sections = (ROOT / "docs" / "fidelity.md").read_text().split("\n## ")
+    sections = (ROOT / "docs" / "fidelity-draws.md").read_text().split("\n## ")
     checked = set()
     for section in sections:
         names = set(re.findall(r"fidelity-[\w-]+-seed\d+", section))
@@ -109,7 +116,8 @@ def _differences(name: str) -> list[str]:
     return found
 
 
-def test_kept_scores_give_the_figures_again() -> None:
+def test_kept_scores_give_the_figures_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rankings, "resample_count", lambda n: 9)  # no interval is looked at
     tables = list(FOLDER.glob("fidelity-*.csv"))
     assert tables
     for path in tables:
@@ -208,12 +216,69 @@ def test_a_truth_of_another_recipe_is_not_added_to(bed: Path, monkeypatch) -> No
     before = (bed / "convnet-digits.csv").read_bytes()
     other = truth.Bed(BED.space, BED.data, Recipe(epochs=2, batch_size=128))
     monkeypatch.setattr(truth, "BEDS", {"convnet-digits": other})
-    with pytest.raises(UserError, match="was trained by"):
+    with pytest.raises(UserError, match="was trained with"):
         truth.measure("convnet-digits", n=2, seeds=1)
     monkeypatch.setattr(truth, "BEDS", {"convnet-digits": BED})
-    with pytest.raises(UserError, match=r"from 1 seeds, now it is .* from 2"):
+    with pytest.raises(UserError, match=r"'seeds': 1}, now it is .*'seeds': 2}"):
         truth.measure("convnet-digits", n=2, seeds=2)
     assert (bed / "convnet-digits.csv").read_bytes() == before
+
+
+def test_a_truth_says_how_it_was_on_the_way(bed: Path, monkeypatch, capsys) -> None:
+    """Against a training that is never put aside; of the first architecture there are two."""
+    recipe = Recipe(epochs=4, batch_size=128)
+    marked = dataclasses.replace(BED, recipe=recipe, marks=(2, 3), repeated=1)
+    monkeypatch.setattr(truth, "BEDS", {"convnet-digits": marked})
+    truth.measure("convnet-digits", n=3, jobs=1)
+    with (bed / "convnet-digits.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["test_acc_s2"] != "" for row in rows] == [True, False, False]
+    assert [row["test_acc_s2_e3"] != "" for row in rows] == [True, False, False]
+    data, space = load_dataset("digits"), load_space(BED.space)
+    params = {a.key: a.choices for a in space.sample(3, 0, data.input_shape, 10)}
+    for row in rows:
+        with seeded(0):
+            network = space.build(params[row["arch"]], data.input_shape, 10)
+            training = Training(network, data.train, recipe, data.normalisation, flip=data.flip)
+            evaluate = partial(evaluate_network, network, data.test, data.normalisation, "auto")
+            for epochs, end in ((2, "_e2"), (3, "_e3"), (4, "")):
+                training.run(epochs)
+                assert row[f"test_acc_s1{end}"] == f"{100 * evaluate().accuracy:.2f}"
+    capsys.readouterr()
+    main(["truth", "--bed", "convnet-digits", "--show"])
+    shown = capsys.readouterr().out
+    assert shown == settled(rows, (2, 3)) + "\n"
+    assert "| epoch 3, its own end | 3 | " in shown
+    assert "| epoch 3, another's end | 1 | - | " in shown
+
+
+def test_a_ranking_has_settled_where_its_last_epochs_agree() -> None:
+    ends = range(20)
+    rows = [
+        {
+            "test_acc": str(end),
+            "test_acc_s1": str(end),
+            "test_acc_s1_e8": str(end / 2),  # lower, and in the same order
+            "test_acc_s1_e5": str(-end),
+            "test_acc_s2": str(end) if end < 10 else "",
+        }
+        for end in ends
+    ]
+    rows.append({"test_acc": "-inf"})  # broke: it ranks last at every mark
+    lines = settled(rows, (5, 8)).splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [row[:2] for row in cells] == [
+        ["epoch 5, its own end", "21"],
+        ["epoch 8, its own end", "21"],
+        ["epoch 5, another's end", "11"],
+        ["epoch 8, another's end", "11"],
+        ["end, another's end", "11"],
+    ]
+    assert [row[2] for row in cells[1::2]] == ["1.000 [1.00, 1.00]"] * 2
+    # twenty in reverse order, and one that is last both times: 1 - 6 sum(d^2) / (n^3 - n)
+    squares = sum((19 - 2 * end) ** 2 for end in ends)
+    assert cells[0][2].startswith(f"{1 - 6 * squares / (21**3 - 21):.3f} [-")
+    assert cells[0][3:] == ["4", "-1.000 [-1.00, -1.00]"]
 
 
 @pytest.mark.slow

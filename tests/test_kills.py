@@ -19,8 +19,18 @@ from PIL import Image
 
 from nasproxy import rank
 from nasproxy.cli import main
-from nasproxy.files import scratch_folder, write_text
-from tests.test_drivers import FORKSERVER, SPACE, TRAINED, Noted, alone, calls, check, drive, made
+from nasproxy.system.files import scratch_folder, write_text
+from tests.studies.test_claims import (
+    FORKSERVER,
+    SPACE,
+    TRAINED,
+    Noted,
+    alone,
+    calls,
+    check,
+    drive,
+    made,
+)
 
 KILLED = -signal.SIGKILL
 
@@ -233,7 +243,7 @@ def test_a_file_that_another_process_is_writing_is_let_be(tmp_path: Path) -> Non
         ready.set()
         go.wait()
 
-    from nasproxy.files import write_atomically
+    from nasproxy.system.files import write_atomically
 
     process = here.Process(target=write_atomically, args=(path, write))
     process.start()

@@ -10,7 +10,13 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize(
-    "tool", [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)], ids=" ".join
+    "tool",
+    [
+        ("ruff", "check", "."),
+        ("ruff", "format", "--check", "."),
+        pytest.param(("mypy",), marks=pytest.mark.slow),  # a minute where it has no cache
+    ],
+    ids=" ".join,
 )
 def test_tool(tool: tuple[str, ...]) -> None:
     done = subprocess.run(

@@ -1,35 +1,82 @@
 """Scores by training: on a proxy set, on the full data, or on the full data for a short while."""
 
-import hashlib
 import json
+import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 import torch
+from torch import Tensor, nn
 
-from nasproxy.data import ImageSet, Normalisation
-from nasproxy.estimators.base import Candidate, Scores
-from nasproxy.files import write_atomically
-from nasproxy.runtime import seeded
-from nasproxy.size import count_macs, count_params
-from nasproxy.train import (
-    LOSSES,
-    READINGS,
-    Recipe,
-    Training,
-    balance,
-    check_network,
-    evaluate_network,
-)
+from nasproxy.data.images import ImageSet, Normalisation
+from nasproxy.estimators.estimator import Estimator
+from nasproxy.estimators.functions import OwnMetric
+from nasproxy.proxies.proxy_set import ProxySet
+from nasproxy.spaces.size import count_flops, count_params
+from nasproxy.system.files import write_atomically
+from nasproxy.system.machine import images_at_once, seeded
+from nasproxy.system.memory import peak_memory
+from nasproxy.training.recipe import LOWER, READINGS, Recipe, balance
+from nasproxy.training.training import Training, check_network, evaluate_network
+from nasproxy.workers.task import Candidate, Scores
 
+LAST_PASS = "the last pass"
 FIT_IMAGES = 1000  # training images that `fit_loss` is taken on, where there are more
+LINEAR_SIDE = 16
+HALF = "_half"  # after the names of readings after half of the passes, on as many images
+
+
+def score_of(numbers: Mapping[str, float], read: str) -> float | None:
+    """The score that a training's numbers have by a reading, higher is better; None if unknown.
+
+    `both` and its like came later than the studies of older versions, and are made of their parts.
+    """
+    value, right = numbers.get(read), read.replace("both", "accuracy")
+    if value is None and "both" in read and {right, "train_loss"} <= numbers.keys():
+        value = balance(numbers[right], numbers["train_loss"])
+    return -value if value is not None and read in LOWER else value
+
+
+def linear_accuracy(
+    images: ImageSet, validation: ImageSet, prepare: Normalisation, num_classes: int
+) -> float:
+    """Validation accuracy in [0, 1] of ridge regression on pixels, its penalty by leave-one-out.
+
+    What a network must exceed to have learnt more than where images are bright. They are brought
+    to `LINEAR_SIDE` pixels, if they are larger.
+
+    Args:
+        images: to fit on: (N, C, H, W) uint8 or normalised float32, labels hard or soft.
+        validation: (M, C, H, W) uint8, hard labels.
+        prepare: makes of both what networks see.
+        num_classes: of the labels.
+    """
+    from sklearn.linear_model import RidgeCV  # takes a second to import
+
+    if min(prepare.sides(*images.images.shape[2:])) > LINEAR_SIDE:
+        prepare = replace(prepare, shorter_side=LINEAR_SIDE)
+    x, y = (prepare(of.images).flatten(1).double().numpy() for of in (images, validation))
+    labels = images.labels
+    targets = labels if labels.ndim > 1 else nn.functional.one_hot(labels, num_classes)
+    model = RidgeCV(alphas=np.logspace(0, 6, 13)).fit(x, targets.double().numpy())
+    found = torch.from_numpy(model.predict(y)).argmax(1)
+    return float((found == validation.labels).double().mean())
+
+
+def _some(images: ImageSet) -> ImageSet:
+    """`FIT_IMAGES` of a set, evenly, since it may be sorted by class; or all, if it has no more."""
+    if len(images) <= FIT_IMAGES:
+        return images
+    index = torch.arange(FIT_IMAGES, device=images.labels.device)
+    return images[index * len(images) // FIT_IMAGES]
 
 
 @dataclass(frozen=True)
-class TrainingEstimator:
+class TrainingEstimator(Estimator):
     """How a network does after training on `images` by `recipe`.
 
     Attributes:
@@ -43,9 +90,8 @@ class TrainingEstimator:
         flip: whether mirror images keep their class.
         device: where to train.
         kind: see `Estimator`.
-        cost: see `Estimator`.
-        until: epochs after which to stop and score, None for all of the recipe's.
-        checkpoints: folder where what has been trained so far is left for the next call.
+        proxy: see `Estimator`.
+        own: a metric of the user's own, which is `recipe.read` then.
     """
 
     name: str
@@ -58,24 +104,45 @@ class TrainingEstimator:
     flip: bool
     device: str
     kind: str = "proxy"
-    cost: float | None = 0.0
-    until: int | None = None
-    checkpoints: Path | None = None
+    proxy: ProxySet | None = None
+    own: OwnMetric | None = None
 
-    seeded = True
-    needs_data = True
+    copies_twins = True
 
     @property
     def metric(self) -> str:
-        return READINGS[self.recipe.read]
+        return READINGS.get(self.recipe.read, self.recipe.read)
 
     @property
-    def identity(self) -> dict[str, str | int | float]:
+    def read(self) -> str:
+        return self.recipe.read
+
+    @property
+    def seconds_once(self) -> float | None:
+        return 0.0 if self.proxy is None else self.proxy.seconds
+
+    @property
+    def identity(self) -> dict[str, str | int | float | bool]:
         recipe = json.dumps(self.recipe.to_dict())
-        return {"estimator": self.name, "trained_on": self.digest, "recipe": recipe}
+        return {
+            "estimator": self.name,
+            "recipe": recipe,
+            "trained_on": self.digest,
+            "flip": self.flip,
+            **({"metric_code": self.own.digest} if self.own else {}),
+        }
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
+    def train_loss_of(self) -> str:
+        """What `train_loss` is the mean of; older versions took the last pass, whole or not."""
+        last, a_pass = (
+            of(len(self.images)) for of in (self.recipe.last_updates, self.recipe.batches)
+        )
+        same = last == a_pass and (self.recipe.steps or 0) % a_pass == 0
+        return LAST_PASS if same else f"the last {last} updates"
+
+    @property
+    def network_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the images that networks see."""
         channels, height, width = self.validation.images.shape[1:]
         return channels, *self.prepare.sides(height, width)
@@ -83,7 +150,7 @@ class TrainingEstimator:
     @property
     def prepare(self) -> Normalisation:
         """Makes of images what networks see."""
-        return replace(self.normalisation, image_size=self.recipe.image_size)
+        return replace(self.normalisation, shorter_side=self.recipe.image_size)
 
     @cached_property
     def _on_device(self) -> tuple[ImageSet, ImageSet]:
@@ -91,25 +158,45 @@ class TrainingEstimator:
         return self.images.to(device), self.validation.to(device)
 
     @cached_property
-    def _some(self) -> ImageSet:
-        """What is trained on, or `FIT_IMAGES` of it, the same for all architectures."""
-        images = self._on_device[0]
-        if len(images) <= FIT_IMAGES:
-            return images
-        index = torch.arange(FIT_IMAGES, device=images.labels.device)
-        return images[index * len(images) // FIT_IMAGES]  # evenly: sets may be sorted by class
+    def _some(self) -> tuple[ImageSet, ImageSet]:
+        """What is trained and validated on, or `FIT_IMAGES` of each, the same for all networks."""
+        images, validation = self._on_device
+        return _some(images), _some(validation)
+
+    @property
+    def floor(self) -> dict[str, float]:
+        """See `Estimator`; of what a proxy set teaches, too: ``linear_accuracy``."""
+        labels = _some(self.validation).labels
+        found = {"chance": int(labels.bincount().max()) / len(labels)}
+        if self.kind == "proxy":
+            found["linear_accuracy"] = linear_accuracy(
+                _some(self.images), _some(self.validation), self.prepare, self.num_classes
+            )
+        return found
 
     @property
     def epochs(self) -> int:
         """Passes over the images that the recipe asks for."""
         return self.recipe.passes(len(self.images))
 
-    def up_to(self, epochs: int | None, checkpoints: Path) -> "TrainingEstimator":
-        """The score after some of the epochs; a later call with more of them goes on."""
-        return replace(self, until=epochs, checkpoints=checkpoints)
+    @property
+    def probe(self) -> "MemoryProbe":
+        """See `Estimator`."""
+        return MemoryProbe.of(self)
 
-    def fit(self, candidate: Candidate, seed: int) -> Training:
-        """Build a network and train it."""
+    def fit(
+        self,
+        candidate: Candidate,
+        seed: int,
+        half_way: Callable[[Training], None] = lambda training: None,
+    ) -> Training:
+        """Build a network and train it, as far as the candidate says.
+
+        Args:
+            candidate: with the passes that it is trained for now, and where it is put aside.
+            seed: of the weights, the order and the augmentation.
+            half_way: is shown the training after half of all passes, if these are of this call.
+        """
         images, validation = self._on_device
         with seeded(seed):
             network = candidate.build().to(self.device)
@@ -117,10 +204,14 @@ class TrainingEstimator:
             training = Training(
                 network, images, self.recipe, self.prepare, flip=self.flip, seed=seed
             )
-            kept = self._checkpoint(candidate, seed)
+            kept = candidate.checkpoint
             if kept is not None and kept.is_file():
                 training.load_state(safetensors.torch.load_file(kept))
-            training.run(self.until)
+            half = training.epochs // 2
+            if training.epoch < half <= (candidate.until or training.epochs):
+                training.run(half)
+                half_way(training)
+            training.run(candidate.until)
             if kept is not None and training.epoch < training.epochs:
                 state = training.state()
                 write_atomically(kept, lambda path: safetensors.torch.save_file(state, path))
@@ -128,40 +219,101 @@ class TrainingEstimator:
                 kept.unlink(missing_ok=True)
         return training
 
-    def _checkpoint(self, candidate: Candidate, seed: int) -> Path | None:
-        if self.checkpoints is None:
-            return None
-        name = hashlib.sha256(f"{candidate.key}\n{seed}".encode()).hexdigest()[:32]
-        return self.checkpoints / f"{name}.safetensors"
+    def _flops(self, network: nn.Module) -> Scores:
+        """Multiply-accumulates, where they can be counted: no training is lost for want of them."""
+        try:
+            return {"macs": float(count_flops(network, self.network_shape))}
+        except Exception:
+            return {}
 
-    def __call__(self, candidate: Candidate, seed: int) -> Scores:
-        """All of `READINGS` (losses in nats), size, latency in ms an image, seconds, curve."""
+    def _readings(self, training: Training, validation: ImageSet) -> tuple[Scores, float]:
+        """All of `READINGS` of a training as it is now, and seconds of validation."""
         start = time.perf_counter()
-        training = self.fit(candidate, seed)
-        network = training.network
-        trained = time.perf_counter()
-        evaluation = evaluate_network(
-            network, self._on_device[1], self.prepare, self.recipe.precision
-        )
-        validated = time.perf_counter()
-        fit = evaluate_network(network, self._some, self.prepare, self.recipe.precision)
-        end = time.perf_counter()
-        readings = {
-            "accuracy": evaluation.accuracy,
-            "loss": evaluation.loss,
+        precision = self.recipe.precision
+        logits: list[Tensor] | None = [] if self.own else None
+        found = evaluate_network(training.network, validation, self.prepare, precision, logits)
+        seconds = time.perf_counter() - start
+        own = {}
+        if self.own and logits:
+            own = {self.own.name: self.own(torch.cat(logits), validation.labels)}
+        fit = evaluate_network(training.network, self._some[0], self.prepare, precision)
+        return {
+            "accuracy": found.accuracy,
+            "loss": found.loss,
             "train_loss": training.loss,
             "mean_loss": training.mean_loss,
             "fit_loss": fit.loss,
-            "both": balance(evaluation.accuracy, training.loss),
-        }
+            "both": balance(found.accuracy, training.loss),
+            "balanced_accuracy": found.balanced,
+            "balanced_both": balance(found.balanced, training.loss),
+            **own,
+        }, seconds
+
+    def __call__(self, candidate: Candidate, seed: int) -> Scores:
+        """All of `READINGS` (losses in nats), at half-way too, size, latency, seconds, curve."""
+        start = time.perf_counter()
+        half: Scores = {}
+
+        def look(training: Training) -> None:
+            half.update(self._readings(training, self._some[1])[0])
+
+        training = self.fit(candidate, seed, look)
+        network = training.network
+        readings, seconds = self._readings(training, self._on_device[1])
+        end = time.perf_counter()
+        score = score_of(readings, self.recipe.read)
+        assert score is not None
+        if candidate.keep is not None and training.epoch == training.epochs:
+            candidate.keep(network, readings)
         return {
-            "score": readings[self.recipe.read] * (-1 if self.recipe.read in LOSSES else 1),
+            "score": score,
             **readings,
-            "params": float(count_params(network)),
-            "macs": float(count_macs(network, self.input_shape)),
-            "latency": 1000 * (validated - trained) / len(self.validation),
+            "params": float(count_params(network, self.network_shape)),
+            **self._flops(network),
+            **{f"{name}{HALF}": value for name, value in half.items()},
+            "latency": 1000 * seconds / len(self.validation),
             "seconds": end - start,
             "epochs": float(training.epoch),
             "images": float(len(self.images)),
             **{f"train_loss@{epoch}": loss for epoch, loss in training.curve.items()},
         }
+
+
+@dataclass(frozen=True)
+class MemoryProbe:
+    """Scores an architecture by the memory that its process takes in two updates, in bytes.
+
+    Attributes:
+        short: trains for two updates on a few of the images.
+        others: bytes of the images that are left out.
+    """
+
+    short: TrainingEstimator
+    others: int
+
+    @classmethod
+    def of(cls, estimator: TrainingEstimator) -> "MemoryProbe":
+        """As much at a time as a training of `estimator` has in memory."""
+        images, validation = estimator.images, estimator.validation
+        at_once = images_at_once(images.images)
+        few = _first(images, max(2 * estimator.recipe.batch_size, 4 * at_once))
+        some = _first(validation, at_once)
+        left = sum(_in_memory(one) for one in (images, validation))
+        left -= sum(_in_memory(one) for one in (few, some))
+        recipe = replace(estimator.recipe, steps=2)
+        return cls(replace(estimator, images=few, validation=some, recipe=recipe), max(0, left))
+
+    def __call__(self, candidate: Candidate, seed: int) -> Scores:
+        """The process's peak so far, NaN where that is not known."""
+        self.short(replace(candidate, until=None, checkpoint=None, keep=None), seed)
+        peak = peak_memory()
+        return {"score": math.nan if peak is None else float(peak + self.others)}
+
+
+def _first(images: ImageSet, number: int) -> ImageSet:
+    return images[torch.arange(min(number, len(images)), device=images.labels.device)]
+
+
+def _in_memory(images: ImageSet) -> int:
+    """Bytes; what stays in its file takes none."""
+    return images.images.nbytes if isinstance(images.images, torch.Tensor) else 0

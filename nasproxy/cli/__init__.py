@@ -1,0 +1,5 @@
+"""The command line, made from the signatures and docstrings of the functions it calls."""
+
+from nasproxy.cli.program import main
+
+__all__ = ["main"]

@@ -1,0 +1,1 @@
+"""Proxy sets: making, importing, keeping and judging them."""

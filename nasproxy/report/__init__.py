@@ -1,0 +1,1 @@
+"""What is told of rankings: statistics, joined studies, words, figures, pages."""

@@ -1,0 +1,1 @@
+"""Search spaces: finding them, drawing architectures, building networks."""

@@ -1,0 +1,1 @@
+"""Rankings: Optuna studies being filled, by one driver or several."""

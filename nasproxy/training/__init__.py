@@ -1,0 +1,1 @@
+"""The one training function, its recipe, and networks on disk."""

@@ -1,0 +1,1 @@
+"""Where scores are computed: local processes that may die, or a Dask cluster."""

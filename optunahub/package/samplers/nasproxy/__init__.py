@@ -1,0 +1,3 @@
+from nasproxy import ProxySampler
+
+__all__ = ["ProxySampler"]
