@@ -1,7 +1,5 @@
 """``python -m nasproxy`` is the command ``nasproxy``."""
 
-import sys
+from nasproxy.cli import program
 
-from nasproxy.cli import main
-
-sys.exit(main())
+program()

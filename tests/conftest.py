@@ -22,6 +22,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 QUICK = nasproxy.Recipe(epochs=2, batch_size=64, augment="none")
 
+# Seconds within which what ought to end at once has ended: it takes a fraction of one where nothing
+# else runs, but tests start many processes beside each other.
+SOON = 60.0
+
 TINY_SPACE = '''"""Six linear networks, two of them broken in different ways."""
 from torch import nn
 

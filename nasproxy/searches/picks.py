@@ -15,6 +15,7 @@ from nasproxy.searches.sampler import Chooser
 from nasproxy.searches.surrogate import Belief
 from nasproxy.studies.ledger import Ledger
 from nasproxy.studies.record import Record
+from nasproxy.system.files import alone
 
 _LEAST = 8  # trainings before a search may end early
 
@@ -53,19 +54,28 @@ class Picks:
     def records(self) -> Iterator[Record]:
         """Trials that nobody else is at, until the budget is spent or nothing is to be gained."""
         yield from self.ledger.learn()
-        while True:
-            truth, pending = self.seen()
-            belief = self.chooser.believe(truth)
-            if self._is_over(belief, pending):
-                return
-            pick = self.chooser.choose(belief, pending)
-            if pick is None:
-                self.ended = "the whole pool was trained"
-                return
-            architecture = self._pool.architectures[pick.index]
-            record = self.ledger.claim(replace(architecture, drawn=pick.by))
-            if record is not None and self._is_within(record):
+        self.ended = ""  # others may have died since, and left something to do
+        while not self.ended:
+            # One driver at a time looks, decides and claims: all who share a search see the same
+            # trainings when they decide that it is over.
+            with alone(self._job.folder, "another search chooses", show=False):
+                record = self._next()
+            if record is not None:
                 yield record
+
+    def _next(self) -> Record | None:
+        """A claim of what is worth the most; none if another has it, or if the search is over."""
+        truth, pending = self.seen()
+        belief = self.chooser.believe(truth)
+        if self._is_over(belief, pending):
+            return None
+        pick = self.chooser.choose(belief, pending)
+        if pick is None:
+            self.ended = "the whole pool was trained"
+            return None
+        architecture = self._pool.architectures[pick.index]
+        record = self.ledger.claim(replace(architecture, drawn=pick.by))
+        return record if record is not None and self._is_within(record) else None
 
     def _is_within(self, record: Record) -> bool:
         """Whether a claim is not one too many, since other drivers claim, too; else it is gone."""

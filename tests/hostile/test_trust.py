@@ -16,11 +16,11 @@ import pytest
 
 from nasproxy.system.files import write_text
 from nasproxy.workers.local import Workers
+from tests.conftest import SOON
 from tests.hostile.case import Good, make_good
 
 ROOT = Path(__file__).parents[2]
 # seconds that Ctrl-C may take: less than 2 on an idle machine, but tests run side by side
-SOON = 45.0  # a promise of 2 on an idle machine; four processes may start beside it
 # Files may hold code to these; each place is said to be safe for a reason.
 SAFE = {
     (

@@ -28,7 +28,7 @@ from nasproxy.proxies import checkpoint as kept
 from nasproxy.proxies.methods import method_options
 from nasproxy.workers import dask as cluster
 from nasproxy.workers import dask_worker
-from tests.conftest import QUICK, scored, without_times
+from tests.conftest import QUICK, SOON, scored, without_times
 from tests.studies.test_rank import Endless, Estimator, Poison
 
 distributed = pytest.importorskip("distributed", reason="needs the extra [cluster]")
@@ -364,7 +364,7 @@ def test_no_scheduler_there_is_said_in_a_line(
     assert (status, out) == (2, "")
     assert err.startswith(f"nasproxy: error: no Dask scheduler answers at tcp://127.0.0.1:{port}: ")
     assert err.count("\n") == 1
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < SOON
     assert not (tmp_path / "s.db").exists()
 
 
@@ -456,7 +456,7 @@ def test_a_lost_scheduler_is_said_and_the_study_goes_on(
         running.append(driver)
         _wait_until(lambda: _finished(storage) > 0)
         os.killpg(running[0].pid, signal.SIGKILL)
-        assert driver.wait(30) == 1
+        assert driver.wait(SOON) == 1
         assert driver.stderr.read().splitlines() == [
             f"the Dask scheduler at {address} is gone; what is finished is kept: "
             "the same command goes on once it is back"
@@ -508,11 +508,9 @@ def test_a_driver_that_ends_leaves_no_work_behind(
             _wait_until(lambda: _finished(storage) >= 3)
             busy = [c for c in psutil.Process().children(recursive=True) if _serves(c)]
             assert busy
-            start = time.monotonic()
             driver.send_signal(how)
-            driver.wait(10)
-            assert time.monotonic() - start < 3
-            _wait_until(lambda: not any(c.is_running() and _works(c) for c in busy), 20)
+            driver.wait(SOON)
+            _wait_until(lambda: not any(c.is_running() and _works(c) for c in busy), SOON)
         finally:
             _end([driver])
         study = rank(
