@@ -1,7 +1,6 @@
 """The program: a command is run, and what goes wrong is said in one line."""
 
 import _thread
-import atexit
 import contextlib
 import json
 import os
@@ -14,7 +13,7 @@ from typing import Any, NoReturn
 
 from nasproxy.cli.parsing import parse
 from nasproxy.errors import UserError, one_line, reason
-from nasproxy.system.processes import hangups_held
+from nasproxy.system.processes import end_at_once, hangups_held
 from nasproxy.system.progress import logged_to
 
 EXIT_INTERNAL = 1  # our own mistake
@@ -32,21 +31,9 @@ class _Ended(KeyboardInterrupt):
 
 
 def program() -> NoReturn:
-    """Run a command as a process of its own, and end that process soon.
-
-    Python takes apart all that was imported when it ends: a second or two for torch and its
-    friends, after each command and each Ctrl-C. The system frees the same memory at once.
-    """
-    status, here = EXIT_INTERNAL, os.getpid()
-
-    def leave() -> None:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):  # whoever read it has gone
-                stream.flush()
-        if os.getpid() == here:
-            os._exit(status)
-
-    atexit.register(leave)  # what is registered first runs last: all else is closed by then
+    """Run a command as a process of its own."""
+    status = EXIT_INTERNAL
+    end_at_once(lambda: status)
     try:
         status = main()
     except SystemExit as done:  # after --help and its like

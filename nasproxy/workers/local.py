@@ -23,7 +23,7 @@ from nasproxy.errors import UserError
 from nasproxy.system.files import scratch_folder
 from nasproxy.system.machine import cores, hardware, keep_memory, pick_device, threads
 from nasproxy.system.memory import available_memory
-from nasproxy.system.processes import end_with_parent, hangups_held
+from nasproxy.system.processes import end_at_once, end_with_parent, hangups_held
 from nasproxy.system.progress import say
 from nasproxy.workers.scoring import (
     ATTEMPTS,
@@ -262,6 +262,7 @@ def _prepare_next(device: torch.device, folder: Path, driver: int | None = None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the driver to act on
     if driver is not None:
         end_with_parent(driver)
+        end_at_once()
     number = 0
     while True:
         try:

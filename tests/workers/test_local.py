@@ -81,6 +81,7 @@ def test_there_is_a_process_for_every_gpu(
 
 def test_two_processes_take_two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[str] = []
+    monkeypatch.setattr(signal, "signal", lambda *given: None)  # other tests want their Ctrl-C
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: taken.append(str(device)))
     for _ in range(3):  # as each process does when it starts
