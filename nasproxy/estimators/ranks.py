@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import scipy  # its parts are imported when they are used
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Kind = Literal["free", "proxy"]  # whether a ranking needs no training, or one on little data
 
 
 def combine(scores: Array, how: str = "log") -> Array:

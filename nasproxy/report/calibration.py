@@ -1,17 +1,18 @@
 """A ranking of many architectures from several cheap ones and a few full trainings."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasproxy.errors import UserError
-from nasproxy.estimators.ranks import normal_scores
+from nasproxy.estimators.ranks import Kind
 from nasproxy.report.join import require_comparable
 from nasproxy.report.sources import Comparable, Storages, make_sources
+from nasproxy.searches.encoding import encode
+from nasproxy.searches.pareto import Indices
 from nasproxy.studies.statistics import (
     Array,
     Interval,
@@ -24,8 +25,6 @@ from nasproxy.system.machine import check_seed
 
 LEAST_KNOWN = 5  # fewest architectures that weights are learnt from
 _DRAWS = 100  # of those held out: leave-one-out would have useless rankings at -.1 to -.2
-_PENALTIES = np.logspace(-1, 4, 26)
-_TRUST = 10.0  # how much cheaper it is to follow the mean of the rankings than any one of them
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,8 @@ class Calibration:
             None where it is not defined.
         spearman_ci: the 95% interval of one draw, with those held out resampled: over both, whom
             the weights are learnt from and who is predicted.
-        ranking: best first, ``architecture``, ``predicted`` (in normal scores of the known ones'
-            truth) and ``truth``, None where it is not known or broke.
+        ranking: best first, ``architecture``, ``predicted`` (standardised among the known) and
+            ``truth``, None where it is not known or broke.
         top: how many of them are listed in words.
     """
 
@@ -63,19 +62,24 @@ class Calibration:
         del values["top"]
         return values
 
-    def __str__(self) -> str:
+    def in_words(self) -> list[str]:
+        """What the ranking has learnt from, and how well it ranks what it has not seen."""
         low, high = self.spearman_ci
         trust = "not defined"
         if self.spearman is not None and low is not None:
             trust = f"{self.spearman:.2f} [{low:.2f}, {high:.2f}]"
         lines = [
-            f"{len(self.ranking)} architectures by {', '.join(self.studies)}, "
-            f"calibrated by {self.known} of {self.truth}.",
-            f"Spearman with the truth of {self.held_out} of these {self.known}, held out of the "
-            f"weights, mean over {_DRAWS} draws: {trust}.",
+            f"Calibrated by {self.known} of {self.truth}.",
+            f"Spearman with the truth of {self.held_out} of these {self.known}, held out of what "
+            f"it learns from, mean over {_DRAWS} draws: {trust}.",
         ]
         if self.broken:
             lines.append(f"{self.broken} of the {self.known} broke by {self.truth} and rank last.")
+        return lines
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.ranking)} architectures by {', '.join(self.studies)}."]
+        lines += self.in_words()
         for row in self.ranking[: self.top]:
             known = "" if row["truth"] is None else f"  (truth {row['truth']:.6g})"
             lines.append(f"  {row['predicted']:+.3f}  {row['architecture']}{known}")
@@ -125,11 +129,18 @@ def calibrate(
             "rank --by full --like"
         )
     scores = np.array([other.scores(keys) for other in others])
+    built = [[o.entries[key] for o in others if o.entries[key].choices] for key in keys]
+    choices = None
+    if all(built):  # a table knows nothing of them
+        choices = encode([e[0].choices for e in built], [e[0].distributions for e in built])
+    kinds: list[Kind] = ["free" if o.kind in ("free", "table") else "proxy" for o in others]
     true = np.full(len(keys), np.nan)
     true[known] = [source.entries[keys[i]].score for i in known]
-    predicted = predict(scores, true, known)
+    predicted = predict(scores, true, known, choices, kinds)
     test = max(3, round(len(known) / 3))
-    rho, samples = held_out(scores[:, known], true[known], len(known) - test, _DRAWS, seed)
+    rho, samples = held_out(
+        scores, true, len(known) - test, _DRAWS, seed, choices, kinds, among=known
+    )
     return Calibration(
         truth=source.name,
         studies=tuple(names),
@@ -150,42 +161,62 @@ def calibrate(
     )
 
 
-def predict(rankings: Array, truth: Array, known: NDArray[np.int64]) -> Array:
+def predict(
+    rankings: Array,
+    truth: Array,
+    known: Indices,
+    choices: Array | None = None,
+    kinds: Sequence[Kind] | None = None,
+) -> Array:
     """Predict the truth of architectures from rankings of all and the truth of some.
 
-    Rankings and truth are turned into normal scores by rank. Ridge regression, its penalty chosen
-    by leave-one-out over the known, moves the weights away from those of the plain mean of the
-    rankings only as far as the known architectures ask for.
+    It is the belief that a search has after the same trainings (`nasproxy.searches.surrogate`).
 
     Args:
         rankings: (rankings, n), higher is better; minus infinity ranks last.
-        truth: (n,), of which only `known` are looked at.
+        truth: (n,), of which only `known` are looked at; minus infinity is what broke.
         known: (m,) indices of the architectures whose truth is known.
+        choices: (n, d), what is alike; see `encode`. None is nothing that is known.
+        kinds: ``free`` or ``proxy`` of each ranking; by default all are free.
 
     Returns:
-        (n,) predictions, higher is better.
+        (n,) predictions, higher is better, standardised among the known.
     """
-    from sklearn.linear_model import RidgeCV  # takes a second to import
+    return _beliefs(rankings, choices, kinds)(truth, known)
 
-    features = np.stack([normal_scores(row) for row in rankings], 1)
-    mean = features.mean(1, keepdims=True)
-    features = np.concatenate([_TRUST * mean, features], 1)
-    model = RidgeCV(_PENALTIES).fit(features[known], normal_scores(truth[known]))
-    predicted: Array = model.predict(features)
-    return predicted
+
+def _beliefs(
+    rankings: Array, choices: Array | None, kinds: Sequence[Kind] | None
+) -> Callable[[Array, Indices], Array]:
+    """`predict` of the same rankings, given a truth and who is known."""
+    from nasproxy.searches.surrogate import Surrogate  # takes a second to import
+
+    nothing = np.empty((rankings.shape[1], 0))
+    pool = Surrogate(rankings, nothing if choices is None else choices, kinds)
+    return lambda truth, known: pool.fit(known, truth[known]).prediction[0]
 
 
 def held_out(
-    rankings: Array, truth: Array, count: int, draws: int = 200, seed: int = 0
+    rankings: Array,
+    truth: Array,
+    count: int,
+    draws: int = 200,
+    seed: int = 0,
+    choices: Array | None = None,
+    kinds: Sequence[Kind] | None = None,
+    among: Indices | None = None,
 ) -> tuple[float, Array]:
     """How well `predict` ranks architectures that it has not seen.
 
     Args:
         rankings: (rankings, n).
         truth: (n,).
-        count: architectures whose truth is known, drawn uniformly; at most n - 3.
+        count: architectures whose truth is known, drawn uniformly.
         draws: how often they are drawn.
         seed: of the draws.
+        choices, kinds: see `predict`.
+        among: indices of those that have a truth, of which `count` and 3 more are needed; by
+            default all.
 
     Returns:
         The mean over the draws of Spearman's rho of predictions with truth over the others, and
@@ -193,10 +224,12 @@ def held_out(
         interval over both, which architectures are known and which are to be ranked.
     """
     generator = np.random.default_rng(seed)
+    among = np.arange(len(truth)) if among is None else among
+    believe = _beliefs(rankings, choices, kinds)
     rhos, samples = [], []
     for _ in range(draws):
-        order = generator.permutation(len(truth))
-        predicted, others = predict(rankings, truth, order[:count]), order[count:]
+        order = generator.permutation(among)
+        predicted, others = believe(truth, order[:count]), order[count:]
         rhos.append(spearman(truth[others], predicted[others]))
         again = generator.choice(others, len(others))
         samples.append(spearman(truth[again], predicted[again]))

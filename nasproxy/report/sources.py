@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution
 
 from nasproxy.errors import UserError, nearest
 from nasproxy.estimators.making import is_table, parse_by, parse_reading
@@ -59,6 +60,7 @@ class Entry:
             mean is known.
         stopped: whether a pruner stopped it early.
         choices: the parameters that built it, by name.
+        distributions: where each came from, as Optuna says it.
         parts: numbers, by name, whose ranks among the architectures compared make the score;
             mostly none.
         why: it broke, in words; None if it didn't.
@@ -71,6 +73,7 @@ class Entry:
     by_seed: tuple[float, ...] = ()
     stopped: bool = False
     choices: dict[str, Any] = field(default_factory=dict)
+    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
     parts: dict[str, float] = field(default_factory=dict)
     why: str | None = None
 
@@ -252,6 +255,7 @@ def _entry(record: Record, score: float, by_seed: range, parts: Sequence[Part]) 
         by_seed=tuple((record.of_seed(k) or {}).get("score", -math.inf) for k in by_seed),
         stopped=record.ending is Ending.STOPPED,
         choices=record.choices,
+        distributions=record.distributions,
         parts={k: record.numbers[k] for p in parts for k in p.names if k in record.numbers},
         why=record.why if record.ending is Ending.BROKEN else None,
     )

@@ -17,8 +17,7 @@ from optuna.distributions import (
 )
 
 from nasproxy.errors import UserError
-from nasproxy.estimators.ranks import Array, normal_scores
-from nasproxy.searches.surrogate import Kind
+from nasproxy.estimators.ranks import Array, Kind, normal_scores
 from nasproxy.spaces.space import Architecture, Space
 from nasproxy.system.files import write_text
 

@@ -17,11 +17,10 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Kernel, WhiteKernel
 from sklearn.linear_model import RidgeCV
 
-from nasproxy.estimators.ranks import Array, normal_scores
+from nasproxy.estimators.ranks import Array, Kind, normal_scores
 from nasproxy.searches.covariance import BOUNDS, LEVEL, Covariance, most_likely
 from nasproxy.searches.pareto import Indices, expected_improvement, hypervolume
 
-Kind = Literal["free", "proxy"]
 Expected = tuple[float, tuple[float, float]]  # a mean, and a 95% interval
 
 _TRUST = 0.5  # how far the truth is expected to rise with the mean of the rankings, at first

@@ -7,7 +7,7 @@ the same rows are written, and read, by Optuna's own models.
 
 import functools
 import json
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import sqlalchemy
@@ -53,7 +53,13 @@ class Database(RDBStorage):
 
 
 def _read(session: Session, wanted: Any) -> list[FrozenTrial]:
-    """The trials that meet a condition, in order; equal distributions are one object."""
+    """The trials that meet a condition, in order; equal distributions are one object.
+
+    The trials' own rows are read first: who ends one meanwhile shows it as running, and it is read
+    again. The other way round it would have ended without a score, for ever, in Optuna's cache.
+    """
+    trials = sqlalchemy.select(models.TrialModel).where(wanted).order_by(models.TrialModel.trial_id)
+    found: Sequence[Any] = session.scalars(trials).all()
 
     def rows(table: Any, *columns: Any) -> dict[Any, list[Any]]:
         (key,) = sqlalchemy.inspect(table).primary_key
@@ -74,8 +80,6 @@ def _read(session: Session, wanted: Any) -> list[FrozenTrial]:
         for table in (models.TrialUserAttributeModel, models.TrialSystemAttributeModel)
     )
     parsed = functools.cache(json_to_distribution)
-    trials = sqlalchemy.select(models.TrialModel).where(wanted).order_by(models.TrialModel.trial_id)
-    found: Iterator[Any] = iter(session.scalars(trials))
     return [
         FrozenTrial(
             number=row.number,

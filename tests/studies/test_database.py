@@ -5,6 +5,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -95,3 +96,29 @@ def test_another_distribution_is_refused_and_nothing_is_written(tmp_path: Path) 
     with pytest.raises(UserError, match="parameter 'kind'"):
         write_trials(database_of(study._storage), study._study_id, lambda: [trials()[1], changed])
     assert len(study.get_trials()) == 1
+
+
+@pytest.mark.parametrize("statement", range(7))
+def test_who_ends_a_trial_while_it_is_read_takes_nothing_from_it(
+    tmp_path: Path, statement: int
+) -> None:
+    """Each statement sees the database as it is by then; what has ended is never read again."""
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    writer = optuna.create_study(study_name="s", storage=url)
+    reader = optuna.load_study(study_name="s", storage=open_storage(url))
+    trial, come = writer.ask(trials()[1].distributions), 0
+
+    def between(*given: object) -> None:
+        nonlocal come
+        come += 1
+        if come == statement + 1:
+            trial.set_user_attr("architecture", "a")
+            writer.tell(trial, 0.5)
+
+    engine = database_of(reader._storage).engine
+    sqlalchemy.event.listen(engine, "before_cursor_execute", between)
+    seen = reader.get_trials()[0]
+    assert come > statement
+    if seen.state is TrialState.COMPLETE:
+        assert (seen.value, seen.user_attrs["architecture"]) == (0.5, "a")
+    assert told(reader) == told(writer)

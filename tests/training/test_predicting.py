@@ -69,7 +69,8 @@ def test_files_are_read_as_in_training(tmp_path: Path, tiny_space: Any, mode: st
     assert set(found.labels) <= {"a", "b"}
     opened = [Image.open(file) for file in files]
     assert np.array_equal(network.predict(opened).probabilities, found.probabilities)
-    assert np.array_equal(network.predict(str(files[3])).probabilities, found.probabilities[3:4])
+    alone = network.predict(str(files[3])).probabilities  # rounded as batches of its size are
+    assert np.abs(alone - found.probabilities[3:4]).max() < 1e-6
 
 
 def test_deep_pictures_of_another_scale_are_refused(tmp_path: Path, tiny_space: Any) -> None:

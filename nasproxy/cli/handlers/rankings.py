@@ -15,7 +15,7 @@ from nasproxy.estimators.making import is_table, parse_by
 from nasproxy.report.calibration import calibrate
 from nasproxy.report.dashboard import attach, pictures
 from nasproxy.report.report import correlate
-from nasproxy.report.sources import each_of, scores_among
+from nasproxy.report.sources import Reading, each_of, make_sources, scores_among
 from nasproxy.studies.identity import reading_of
 from nasproxy.studies.rank import rank
 from nasproxy.studies.record import Ending, read_records, scored
@@ -31,12 +31,19 @@ from nasproxy.system.files import make_folder, write_text
 _SHOWN = 10  # architectures of a ranking; all are in the JSON
 
 
-def on_rank(**given: Any) -> Answer:
-    """Score architectures; the study that keeps them is the ranking."""
+def on_rank(truth: str | None = None, **given: Any) -> Answer:
+    """Score architectures; the study that keeps them is the ranking.
+
+    Args:
+        truth: study of full trainings of a few of them, or table:FILE:COLUMN, that what is shown
+            learns from, as `calibrate` does; five or more, drawn uniformly.
+    """
     given = loaded(given)
     by = parse_by(given["by"])
     given["study"] = given["study"] or by.study_name
-    return _answer(rank(**given), given["storage"], by.options.get("read"))
+    if truth is not None:  # before hours of scoring for nothing
+        make_sources([truth], given["storage"])
+    return _answer(rank(**given), given["storage"], by.options.get("read"), truth)
 
 
 def on_correlate(out: str | None = None, **given: Any) -> Answer:
@@ -96,17 +103,25 @@ def on_calibrate(out: str | None = None, **given: Any) -> Answer:
     return answer_of(found)
 
 
-def _answer(study: optuna.Study, storage: str, read: str | None) -> Answer:
+def _answer(study: optuna.Study, storage: str, read: str | None, truth: str | None) -> Answer:
     """A study's architectures, best first.
 
     Args:
         study: the ranking.
         storage: its URL.
         read: the reading that was asked for, which may be another than the study's own.
+        truth: what the ranking learns from; None is nothing.
     """
     records = scored(study)
     other = read if read not in (None, reading_of(study)) else None
     scores = scores_among(study, records, other)
+    learnt = None
+    if truth is not None:
+        ranking = study if other is None else Reading(study, other)
+        learnt = calibrate(truth, [ranking], storage=storage)
+        predicted = {row["architecture"]: row["predicted"] for row in learnt.ranking}
+        records = [record for record in records if record.key in predicted]
+        scores = np.array([predicted[record.key] for record in records])
     rows = [
         {"architecture": records[i].key, "score": float(scores[i]), "params": records[i].choices}
         for i in np.argsort(-scores, kind="stable")
@@ -116,7 +131,9 @@ def _answer(study: optuna.Study, storage: str, read: str | None) -> Answer:
     known = reliability_of(study, other)
     if known is not None:
         lines += known.in_words(name)
-    if known is not None and known.is_settled is False:
+    if learnt is not None:
+        lines += learnt.in_words()
+    if learnt is None and known is not None and known.is_settled is False:
         lines.append("No best is named; --json has all scores.")
     else:
         lines += [f"  {row['score']:<10.6g} {row['architecture']}" for row in rows[:_SHOWN]]
@@ -133,4 +150,7 @@ def _answer(study: optuna.Study, storage: str, read: str | None) -> Answer:
         if record.ending is Ending.BROKEN
     ]
     made["reliability"] = None if known is None else known.to_dict()
+    made["calibration"] = None
+    if learnt is not None:
+        made["calibration"] = {k: v for k, v in learnt.to_dict().items() if k != "ranking"}
     return Answer(made, "\n".join(lines))
