@@ -6,7 +6,7 @@ twice as much weight on the training as on the three together, gave away little 
 was chosen. It has not been measured on other draws (docs/LOG.md, 2026-11-29).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nasproxy.errors import BrokenArchitecture
 from nasproxy.estimators.estimator import Estimator
@@ -59,6 +59,10 @@ class AutoEstimator(Estimator):
     @property
     def proxy(self) -> ProxySet | None:  # type: ignore[override]  # an attribute of most
         return self.trained.proxy
+
+    @property
+    def twice(self) -> "AutoEstimator":
+        return replace(self, trained=self.trained.twice)
 
     @property
     def network_shape(self) -> tuple[int, int, int]:

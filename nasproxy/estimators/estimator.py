@@ -49,6 +49,11 @@ class Estimator(ABC):
         return None
 
     @property
+    def twice(self) -> "Estimator | None":
+        """The same with trainings of twice as many updates; None where nothing is trained."""
+        return None
+
+    @property
     def epochs(self) -> int | None:
         """Of a training that can be put aside after any of them; None if nothing is trained."""
         return None

@@ -175,6 +175,10 @@ class TrainingEstimator(Estimator):
         return found
 
     @property
+    def twice(self) -> "TrainingEstimator":
+        return replace(self, recipe=self.recipe.twice())
+
+    @property
     def epochs(self) -> int:
         """Passes over the images that the recipe asks for."""
         return self.recipe.passes(len(self.images))

@@ -37,7 +37,7 @@ def headline(report: Document) -> list[str]:
     if len(set(report.truths())) == 1:
         said.append("All truths are equal: there is nothing to rank by.")
     if report.truth_reliability:
-        said += report.truth_reliability.in_words(report.truth)
+        said += report.truth_reliability.in_words(report.truth, with_seeds=not report.ceiling)
     if report.ceiling:
         c = report.ceiling
         said.append(

@@ -10,8 +10,8 @@ costs of an expected improvement, a sum over the steps of the front.
 from collections.abc import Sequence
 
 import numpy as np
+import scipy  # its parts are imported when they are used
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
 
 from nasproxy.estimators.ranks import Array
 
@@ -20,7 +20,7 @@ Indices = NDArray[np.int64]
 
 def places(costs: Array) -> Array:
     """Costs (n,) as their places in (0, 1), equal ones at their mean."""
-    ranks: Array = rankdata(costs)
+    ranks: Array = scipy.stats.rankdata(costs)
     return (ranks - 0.5) / len(costs)
 
 
@@ -65,6 +65,6 @@ def expected_improvement(
     levels = np.maximum(np.concatenate([[worst], mean[steps]]), worst)
     widths = np.clip(ends - np.maximum(starts, place[:, None]), 0.0, None)  # (n, steps + 1)
     away = (mean[:, None] - levels) / std[:, None]
-    gains = std[:, None] * (away * norm.cdf(away) + norm.pdf(away))
+    gains = std[:, None] * (away * scipy.stats.norm.cdf(away) + scipy.stats.norm.pdf(away))
     total: Array = (widths * gains).sum(1)
     return total

@@ -31,7 +31,7 @@ from nasproxy.searches.surrogate import Belief
 from nasproxy.searches.trace import trace
 from nasproxy.spaces.space import Space, as_space
 from nasproxy.studies.claims import Driver
-from nasproxy.studies.identity import describe, open_study
+from nasproxy.studies.identity import describe, note_floor, open_study
 from nasproxy.studies.ledger import Ledger
 from nasproxy.studies.loop import Loop
 from nasproxy.studies.made_with import made_with
@@ -196,7 +196,7 @@ def _take_up(job: Job, pool: Pool) -> None:
 def _open(job: Job, accept_space: bool) -> optuna.Study:
     """The search's study, made when its pool is scored."""
     scoring = job.scoring
-    return open_study(
+    study = open_study(
         "search",
         open_storage(f"sqlite:///{job.folder / 'study.db'}"),
         describe(scoring.space, job.full, scoring.data, 1, scoring.seed, "none"),
@@ -204,6 +204,8 @@ def _open(job: Job, accept_space: bool) -> optuna.Study:
         job.full.metric,
         accept_space,
     )
+    note_floor(study, job.full)
+    return study
 
 
 def _made_with(job: Job) -> dict[str, Any]:

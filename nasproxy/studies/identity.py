@@ -56,7 +56,6 @@ def describe(
         "cost": estimator.seconds_once,
         **estimator.identity,
     }
-    about |= estimator.floor
     if estimator.components:
         about["components"] = ",".join(estimator.components)
     if any(len(part.names) > 1 or part.weight != 1 for part in estimator.parts):
@@ -178,6 +177,13 @@ def open_study(
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names([metric])
     return study
+
+
+def note_floor(study: optuna.Study, estimator: Estimator) -> None:
+    """Write down, once, what a network must exceed to have learnt anything: it takes seconds."""
+    if "chance" not in study.user_attrs:
+        for key, value in estimator.floor.items():
+            study.set_user_attr(key, value)
 
 
 def load_study(name: str, storage: optuna.storages.BaseStorage) -> optuna.Study:

@@ -19,7 +19,7 @@ from nasproxy.estimators.making import make_estimator
 from nasproxy.proxies.proxy_set import ProxySet
 from nasproxy.spaces.space import Architecture, Space, as_space
 from nasproxy.studies.claims import Driver, Finished
-from nasproxy.studies.identity import describe, load_study, open_study, study_names
+from nasproxy.studies.identity import describe, load_study, note_floor, open_study, study_names
 from nasproxy.studies.ledger import Ledger
 from nasproxy.studies.loop import Loop
 from nasproxy.studies.made_with import made_with
@@ -27,6 +27,7 @@ from nasproxy.studies.named import find_named
 from nasproxy.studies.note import annotate
 from nasproxy.studies.plan import TRIALS, built_for, large_first, make_plan
 from nasproxy.studies.record import WITHOUT_SCORE, Record, broken_in_words, read_records, scored
+from nasproxy.studies.reliability import reliability_of
 from nasproxy.studies.rungs import Halving, climb, make_halving, make_rungs
 from nasproxy.studies.steering import STEERED, Steering
 from nasproxy.studies.storage import as_storage
@@ -64,6 +65,7 @@ def rank(
     keep_weights: str | Path | None = None,
     pruner: str | Halving | None = None,
     rungs: Sequence[int] = (),
+    doublings: int = 0,
     trial_timeout: float | None = None,
     max_params: float | None = None,
     max_flops: float | None = None,
@@ -106,6 +108,9 @@ def rank(
             place of local ones. It is to be trusted like code: pickles go to and fro.
         workers: to use instead of starting `jobs`.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        doublings: how often, at most, all are trained anew for twice as many updates because the
+            ranking is not settled (see `nasproxy.studies.reliability`): its study is the last one,
+            which has ``-x2``, ``-x4``, ... after its name.
         trial_timeout: seconds after which a training is given up, and recorded as broken.
         max_params: larger architectures are turned away, and recorded as invalid.
         max_flops: likewise, in multiply-accumulates of one image.
@@ -123,7 +128,10 @@ def rank(
         UserError: an argument is off, the study has another identity, or no architecture could
             be scored.
     """
+    given = dict(locals())
     _check_counts(trials=trials, seeds=seeds, jobs=jobs)
+    if doublings < 0:
+        raise UserError(f"expected doublings of 0 or more, got {doublings}")
     check_seed(seed)
     if sampler not in SAMPLERS:
         raise UserError(f"unknown sampler {sampler!r}{nearest(sampler, SAMPLERS)}")
@@ -138,6 +146,8 @@ def rank(
         seeds = seeds if estimator.seeded else 1
         keeping = _keeping(keep_weights, space, estimator, data, pool)
         stop = _stopping(pruner, rungs, estimator, pool, steered)
+        if doublings and (estimator.twice is None or stop.halving or steered):
+            raise UserError("doublings are of trainings without a pruner, and not of a search")
         if steered and estimator.components:
             raise UserError(
                 f"{estimator.name} is only defined among others: it can't steer a search"
@@ -155,6 +165,7 @@ def rank(
             estimator.metric,
             accept_space,
         )
+        note_floor(made, estimator)
         driver = stack.enter_context(Driver(made))
         network_shape = estimator.network_shape or shape
         ledger = Ledger(made, driver, space, estimator, network_shape, classes)
@@ -177,7 +188,31 @@ def rank(
         say(f"{made.study_name}: {broken}")
     picture = None if estimator.proxy is None else partial(estimator.proxy.picture, data=data)
     annotate(made, {} if picture is None else {"proxy set": picture})
+    if doublings:
+        return _doubled(made, estimator, given)
     return made
+
+
+def _doubled(made: optuna.Study, estimator: Estimator, given: dict[str, Any]) -> optuna.Study:
+    """The same ranking by trainings of twice as many updates, and so on, until it is settled.
+
+    Each begins anew: a training whose rate has come down to zero can't go on as a longer one.
+
+    Args:
+        made: the ranking so far.
+        estimator: by which.
+        given: the arguments of `rank`.
+    """
+    known = reliability_of(made)
+    if known is None or known.is_settled is not False:
+        return made
+    first, _, times = made.study_name.rpartition("-x")
+    name = f"{first}-x{2 * int(times)}" if first and times.isdigit() else f"{made.study_name}-x2"
+    say(f"{known.in_words(made.study_name)[0]} Training anew for twice as many, as {name}.")
+    left = given["doublings"] - 1
+    return rank(
+        **{**given, "by": estimator.twice, "recipe": None, "study": name, "doublings": left}
+    )
 
 
 def _like(

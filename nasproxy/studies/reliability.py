@@ -58,6 +58,7 @@ class Reliability:
         chance: validation accuracy of who always says the largest class; None when unknown.
         linear: that of ridge regression on what was trained on; None when unknown.
         above_chance, above_linear: share of networks with more than that; None when unknown.
+        is_settled: whether the trainings were long enough to rank by; None when unknown.
     """
 
     n: int
@@ -69,22 +70,14 @@ class Reliability:
     linear: float | None
     above_chance: float | None
     above_linear: float | None
-
-    @property
-    def is_settled(self) -> bool | None:
-        """Whether the trainings were long enough to rank by; None when unknown."""
-        if self.above_chance is not None and self.above_chance < LEARNT:
-            return False  # of however many
-        if self.of_halves is None or self.of_halves.spearman is None or self.n < JUDGED:
-            return None
-        return self.of_halves.spearman >= SETTLED
+    is_settled: bool | None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, with None for what is not known."""
-        return {**asdict(self), "is_settled": self.is_settled}
+        return asdict(self)
 
-    def in_words(self, name: str) -> list[str]:
-        """A sentence of each thing that is known, what is wrong first."""
+    def in_words(self, name: str, with_seeds: bool = True) -> list[str]:
+        """A sentence of each thing that is known, what is wrong first; of seeds, if asked for."""
         said, learnt, halves = [], "", ""
         if self.above_chance is not None and self.above_chance < LEARNT:
             learnt = f"{self.above_chance:.0%} of its networks learnt anything"
@@ -92,10 +85,11 @@ class Reliability:
             halves = f"{_shown(self.of_halves)} between half and all of the updates"
         if self.is_settled is False:
             why = "; ".join(filter(None, (learnt, halves)))
-            said.append(f"{name} is not settled: {why}. Train for more updates (steps, epochs).")
+            cure = "Train for more updates (steps, epochs, doublings)."
+            said.append(f"{name} is not settled: {why}. {cure}")
         elif halves:
             said.append(f"{name}: {halves}.")
-        if self.of_seeds and self.of_seeds.spearman is not None:
+        if with_seeds and self.of_seeds and self.of_seeds.spearman is not None:
             most = "" if self.ceiling is None else f"; no truth agrees beyond {self.ceiling:.2f}"
             said.append(f"{name}: {_shown(self.of_seeds)} between two seeds{most}.")
         if self.linear is not None and self.above_linear is not None:
@@ -130,17 +124,27 @@ def reliability_of(study: optuna.Study, read: str | None = None) -> Reliability 
 
     chance, above_chance = above("chance")
     linear, above_linear = above("linear_accuracy")
+    of_halves = _of_halves(records, read)
     return Reliability(
         n=len(records),
         seeds=seeds,
         of_seeds=of_seeds,
         ceiling=None if of_seeds is None else _ceiling(of_seeds.spearman, seeds),
-        of_halves=_of_halves(records, read),
+        of_halves=of_halves,
         chance=chance,
         linear=linear,
         above_chance=above_chance,
         above_linear=above_linear,
+        is_settled=_is_settled(len(records), above_chance, of_halves),
     )
+
+
+def _is_settled(n: int, above_chance: float | None, of_halves: Agreement | None) -> bool | None:
+    if above_chance is not None and above_chance < LEARNT:
+        return False  # of however many
+    if of_halves is None or of_halves.spearman is None or n < JUDGED:
+        return None
+    return of_halves.spearman >= SETTLED
 
 
 def _of_halves(records: Sequence[Record], read: str) -> Agreement | None:

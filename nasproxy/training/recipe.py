@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -124,6 +124,12 @@ class Recipe:
         """Passes over so many images, the last of which may be a part of one."""
         steps = self.steps or self.epochs * self.batches(images)
         return math.ceil(steps / self.batches(images))
+
+    def twice(self) -> "Recipe":
+        """The same for twice as many updates."""
+        if self.steps is None:
+            return replace(self, epochs=2 * self.epochs)
+        return replace(self, steps=2 * self.steps)
 
     def last_updates(self, images: int) -> int:
         """Updates whose mean is the loss at the end: a pass, or a tenth of all if that is less.

@@ -159,3 +159,51 @@ def test_the_linear_classifier_is_one() -> None:
             sets.append(ImageSet(images, labels))
         assert low <= linear_accuracy(*sets, as_they_are, 2) <= high
     assert math.isfinite(linear_accuracy(sets[0], sets[1], as_they_are, 2))
+
+
+LATE_SPACE = """
+import torch
+from torch import nn
+
+class Late(nn.Module):
+    \"\"\"Says the same of all images until it was trained for some updates.\"\"\"
+
+    def __init__(self, size, classes):
+        super().__init__()
+        self.linear = nn.Linear(size, classes)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x):
+        if self.training:
+            self.seen += 1
+        return self.linear(x.flatten(1)) * (self.seen > 5)
+
+def build(trial, input_shape, num_classes):
+    trial.suggest_int("width", 1, 6)
+    return Late(torch.Size(input_shape).numel(), num_classes)
+"""
+
+
+def test_what_is_not_settled_is_trained_for_twice_as_long(data, tmp_path, command) -> None:
+    (tmp_path / "late.py").write_text(LATE_SPACE)
+    storage = f"sqlite:///{tmp_path / 's.db'}"
+    proxy = nasproxy.condense(data, "random", ipc=20)
+    given: dict = {
+        "data": data, "sampler": "all", "jobs": 1, "storage": storage,
+        "recipe": nasproxy.Recipe(steps=2, batch_size=20, augment="none", lr=0.01),
+    }  # fmt: skip
+    space = str(tmp_path / "late.py")
+    for doublings, last in ((0, "p"), (1, "p-x2"), (5, "p-x4")):
+        study = nasproxy.rank(space, proxy, study="p", doublings=doublings, **given)
+        assert study.study_name == last
+        assert json.loads(study.user_attrs["recipe"])["steps"] == 2 * int(last[3:] or 1)
+    assert reliability_of(study).is_settled is not False  # 8 updates, of which 3 are learnt from
+    assert len(scored(study)) == 6
+    names = optuna.get_all_study_names(storage)
+    assert sorted(names) == ["p", "p-x2", "p-x4"]
+    pruned = {"pruner": "halving", "recipe": QUICK}
+    for by, more in (("params", {}), (proxy, {"sampler": "tpe"}), (proxy, pruned)):
+        with pytest.raises(nasproxy.UserError, match="doublings are of trainings"):
+            nasproxy.rank(space, by, doublings=1, **{**given, "study": "q", **more})
+    with pytest.raises(nasproxy.UserError, match="doublings of 0 or more, got -1"):
+        nasproxy.rank(space, proxy, doublings=-1, **given)
