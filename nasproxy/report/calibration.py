@@ -170,7 +170,8 @@ def predict(
 ) -> Array:
     """Predict the truth of architectures from rankings of all and the truth of some.
 
-    It is the belief that a search has after the same trainings (`nasproxy.searches.surrogate`).
+    It is a belief as a search has it after the same trainings, see `nasproxy.searches.surrogate`,
+    under a prior that trusts the rankings more.
 
     Args:
         rankings: (rankings, n), higher is better; minus infinity ranks last.
@@ -189,10 +190,10 @@ def _beliefs(
     rankings: Array, choices: Array | None, kinds: Sequence[Kind] | None
 ) -> Callable[[Array, Indices], Array]:
     """`predict` of the same rankings, given a truth and who is known."""
-    from nasproxy.searches.surrogate import Surrogate  # takes a second to import
+    from nasproxy.searches.surrogate import RANKING, Surrogate  # takes a second to import
 
     nothing = np.empty((rankings.shape[1], 0))
-    pool = Surrogate(rankings, nothing if choices is None else choices, kinds)
+    pool = Surrogate(rankings, nothing if choices is None else choices, kinds, prior=RANKING)
     return lambda truth, known: pool.fit(known, truth[known]).prediction[0]
 
 

@@ -23,15 +23,32 @@ from nasproxy.searches.pareto import Indices, expected_improvement, hypervolume
 
 Expected = tuple[float, tuple[float, float]]  # a mean, and a 95% interval
 
-_TRUST = 0.5  # how far the truth is expected to rise with the mean of the rankings, at first
 _BOLDNESS = 1.0  # standard deviations by which a choice is judged above its mean
 _MARGIN = 0.1  # of the way from the best to the median seen: differences below it count little
 _MARGIN_OF_A_FRONT = 1.0  # what is cheap and not so good counts as well
 _BLIND = (1, 4)  # how many are taken when one is drawn among the good, and not chosen
 _GOOD = 0.5  # the share of those left that is not good
-_NOISE = 0.1  # variance of a training, before anything is known
 _SAMPLES = 500  # functions that the truth may be
 _JUDGED = 500  # architectures, at most, that such a function is drawn at
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is believed before anything is known, of the standardised target.
+
+    Attributes:
+        trust: how far it rises with the mean of the rankings.
+        shape: variance of what neither the rankings' mean nor their slopes say.
+        noise: variance of a training.
+    """
+
+    trust: float
+    shape: float
+    noise: float
+
+
+SEARCHING = Prior(trust=0.5, shape=1.0, noise=0.1)  # anything may be found
+RANKING = Prior(trust=0.8, shape=0.2, noise=0.3)  # a few trainings shall not spoil a ranking
 
 
 @dataclass(frozen=True)
@@ -102,6 +119,7 @@ class Surrogate:
         kinds: of each ranking; a proxy, which is trained, is at first trusted as much as all
             together that are free. By default all are free.
         places: (n,) of a second objective, see `pareto`; None is a search for the best alone.
+        prior: what is believed at first.
     """
 
     def __init__(
@@ -110,8 +128,9 @@ class Surrogate:
         choices: Array,
         kinds: Sequence[Kind] | None = None,
         places: Array | None = None,
+        prior: Prior = SEARCHING,
     ) -> None:
-        self.places = places
+        self.places, self.prior = places, prior
         scores = np.asarray(scores, float).reshape(-1, len(choices))
         kinds = ["free"] * len(scores) if kinds is None else list(kinds)
         rankings = np.array([normal_scores(row) for row in scores]).reshape(scores.shape)
@@ -122,7 +141,7 @@ class Surrogate:
         choices = choices - choices.mean(0)
         rankings = _complete(rankings, choices)
         # the mean of rankings that don't agree hardly varies, and so they are hardly trusted
-        self.slopes = _TRUST * self.trust  # (rankings,), before anything is known
+        self.slopes = prior.trust * self.trust  # (rankings,), before anything is known
         self.expected = self.slopes @ rankings  # (n,), likewise
         self.features = np.concatenate([(rankings.T * np.sqrt(self.trust)), choices], 1)
 
@@ -148,8 +167,9 @@ class Surrogate:
         A kernel that is given stays as it is; else it is learnt.
         """
         learn = kernel is None and len(index) > 0
+        covariance = Covariance(len(self.trust), shape=self.prior.shape)
         process = GaussianProcessRegressor(
-            kernel=kernel or Covariance(len(self.trust)) + WhiteKernel(_NOISE, BOUNDS),
+            kernel=kernel or covariance + WhiteKernel(self.prior.noise, BOUNDS),
             alpha=1e-6,
             optimizer=most_likely if learn else None,
         )
