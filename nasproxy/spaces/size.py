@@ -1,6 +1,7 @@
 """What a network costs before it is trained: parameters and multiply-accumulates."""
 
 import contextlib
+import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry, shape_wrapper
 
 from nasproxy.errors import BrokenArchitecture
 from nasproxy.spaces.network import (
@@ -67,10 +68,9 @@ def count_flops(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
     network = materialise(network, input_shape)
     if has_made_weights(network):
         network = with_plain_weights(network)
-    counter = FlopCounterMode(display=False, custom_mapping=_formulas())
-    with torch.no_grad(), evaluating(network), unfused(network), _Known(), counter:
+    with torch.no_grad(), evaluating(network), unfused(network), _Counter() as counter:
         network(dummy_images(network, input_shape, 1))
-    return int(counter.get_total_flops()) // 2  # it counts a multiply-accumulate as two
+    return counter.flops // 2  # the formulas count a multiply-accumulate as two
 
 
 Shape = Sequence[int]
@@ -124,7 +124,8 @@ def _formulas() -> dict[Any, Callable[..., int]]:
     """All that are known: torchvision's operations are there once a network has imported it."""
     with contextlib.suppress(AttributeError):
         _FORMULAS[torch.ops.torchvision.deform_conv2d] = _deformable
-    return _FORMULAS
+    ours = {packet: shape_wrapper(formula) for packet, formula in _FORMULAS.items()}
+    return {**flop_registry, **ours}
 
 
 _PRODUCTS = re.compile(  # operations of torch that multiply and add, whether we know them or not
@@ -136,24 +137,44 @@ _POINTWISE = re.compile(r"_thnn_fused_|upsample|gamma|cudnn_rnn_flatten|check_er
 _FREE = ("prim", "prims", "torchvision", "profiler", "rngprims", "inductor", "c10d")
 
 
-class _Known(TorchDispatchMode):
-    """Refuses operations that multiply and add, and have no formula."""
+class _Counter(TorchDispatchMode):
+    """Counts by torch's formulas and ours, as `torch.utils.flop_counter` does, in half of its time.
+
+    It keeps no account of modules. Operations that multiply and add, and have no formula, are
+    refused.
+
+    Attributes:
+        flops: so far.
+    """
+
+    supports_higher_order_operators = True  # which it refuses by name
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops, self._formulas = 0, _formulas()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if not _is_known(func):
+        kwargs = kwargs or {}
+        packet = getattr(func, "overloadpacket", func)
+        if hasattr(func, "decompose") and func is not torch.ops.prim.device.default:
+            with self:
+                found = func.decompose(*args, **kwargs)
+            if found is not NotImplemented:
+                return found
+        formula = self._formulas.get(packet)
+        if formula is None and not _has_none(func, packet):
             raise BrokenArchitecture(f"FLOPs: there is no formula for the operation {func}")
-        return func(*args, **(kwargs or {}))
+        out = func(*args, **kwargs)
+        if formula is not None:
+            self.flops += int(formula(*args, **kwargs, out_val=out))
+        return out
 
 
-def _is_known(func: Any) -> bool:
-    """Whether FLOPs of an operation are counted, or none by definition."""
-    from torch.utils.flop_counter import flop_registry
-
-    packet = getattr(func, "overloadpacket", func)
-    if packet in _formulas() or packet in flop_registry:
-        return True
+@functools.cache
+def _has_none(func: Any, packet: Any) -> bool:
+    """Whether an operation without a formula has no FLOPs by definition."""
     namespace, name = getattr(func, "namespace", "aten"), getattr(packet, "__name__", str(func))
     if namespace != "aten":
         return namespace in _FREE
