@@ -1,12 +1,14 @@
 """Opening Optuna storages; their URLs, which may hold passwords."""
 
 import atexit
+import contextlib
 import os
 import random
 import re
 import shutil
 import sqlite3
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -62,6 +64,7 @@ def open_storage(url: str | None, must_exist: bool = False) -> optuna.storages.B
             if read_only:
                 sqlalchemy.event.listen(storage.engine, "connect", _refuse_writes)
             storage.engine.dispose()  # connections made before the listener would not relax
+            atexit.register(_close, weakref.ref(storage.engine))
         return storage
     except ImportError:
         extra = "pip install 'nasproxy[postgres]'"
@@ -223,6 +226,13 @@ def _require_ours(path: Path, shown: str, must_exist: bool) -> None:
         connection.close()
     if not tables & _TABLES and (tables or must_exist):
         raise UserError(f"{shown} is not a storage of Optuna's")
+
+
+def _close(engine: "weakref.ref[sqlalchemy.Engine]") -> None:
+    """Close a database's connections when the process ends: the last writes its log into it."""
+    if (there := engine()) is not None:
+        with contextlib.suppress(Exception):  # the file may be gone
+            there.dispose()
 
 
 def _name(context: Any, shown: str) -> None:

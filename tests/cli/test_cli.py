@@ -443,6 +443,7 @@ def test_ctrl_c_ends_soon_and_the_next_run_goes_on(tmp_path: Path) -> None:
     assert "Traceback" not in err
     assert "interrupted" in err
     assert (tmp_path / "proxy.safetensors").exists()
+    assert not list(tmp_path.glob("*-wal"))  # the database is one file again
 
 
 def test_az_nas_is_listed_by_its_combination(command, npz: str, tmp_path: Path) -> None:
