@@ -19,6 +19,7 @@ from nasproxy.workers.task import Candidate, Scorer, Scores
 
 FREE = ("az_nas", "naswot", "logsynflow")
 IPC = 50  # random images of each class that are trained on
+STEPS = 1000  # updates, which are 100 passes over ten classes
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,8 @@ def _default_recipe(space: Space | None, data: Dataset) -> Recipe:
 def _auto(meant: By, data: Dataset, recipe: Recipe, device: str) -> auto.AutoEstimator:
     smallest = int(data.train.labels.bincount(minlength=data.num_classes).min())
     proxy = condense(data, "random", ipc=min(auto.IPC, smallest))
+    if recipe.steps is None and "epochs" not in meant.options:  # passes over 100 classes take hours
+        recipe = dataclasses.replace(recipe, steps=auto.STEPS)
     trained = _trained(meant.study_name, data, proxy, _override(recipe, meant.options), device)
     free = []
     for name in auto.FREE:

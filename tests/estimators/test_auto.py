@@ -10,6 +10,7 @@ from scipy.stats import rankdata
 import nasproxy
 from nasproxy import Reading, correlate, rank
 from nasproxy.estimators.auto import FREE
+from nasproxy.estimators.making import make_estimator
 from nasproxy.estimators.ranks import Part, agreement, combine_parts
 from nasproxy.report.sources import scores_among
 from nasproxy.studies import reliability
@@ -59,6 +60,15 @@ def test_it_is_a_training_and_three_free_scores(garments, monkeypatch) -> None:
     monkeypatch.setattr(reliability, "SETTLED", 2.0)  # then what is free decides
     alone = by_key(made)
     assert [alone[key] for key in keys] == pytest.approx(list(sum(ranked[1:]) / 3))
+
+
+def test_it_takes_as_many_updates_with_any_number_of_classes() -> None:
+    arrays = [np.random.default_rng(0).integers(0, 256, (900, 8, 8), np.uint8), np.arange(900) % 60]
+    data = nasproxy.from_arrays(*arrays, name="made")
+    for by, steps in (("auto", 1000), ("auto:steps=30", 30), ("auto:epochs=2", None)):
+        recipe = make_estimator(by, data).trained.recipe
+        assert recipe.steps == steps
+        assert steps or recipe.epochs == 2
 
 
 @pytest.mark.parametrize(
