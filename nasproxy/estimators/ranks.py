@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Kind = Literal["free", "proxy"]  # whether a ranking needs no training, or one on little data
 
-_AGREE = (0.4, 0.7)  # chosen on kept scores (docs/LOG.md, 2026-11-29)
-_FEW = 10
-
 
 def combine(scores: Array, how: str = "log") -> Array:
     """One ranking out of several, by rank alone.
@@ -33,48 +30,23 @@ def combine(scores: Array, how: str = "log") -> Array:
 
 @dataclass(frozen=True)
 class Part:
-    """A ranking that makes one with others.
-
-    Attributes:
-        names: of the numbers that it is of; of several it is their combination.
-        weight: among the parts, above 0.
-        must_agree: whether it has only as much of its weight as it agrees with the first part.
-    """
+    """A ranking that makes one with others: of numbers by name, and its weight among them."""
 
     names: tuple[str, ...]
     weight: float = 1.0
-    must_agree: bool = False
 
 
 def combine_parts(parts: Sequence[Part], numbers: Mapping[str, Array]) -> Array:
     """One ranking (n,) of weighted ones: the sum of the logarithms of their ranks, as `combine`.
 
     Args:
-        parts: whose numbers these are.
+        parts: a part of several numbers is their combination, ranked again.
         numbers: (n,) by name; minus infinity ranks last.
     """
     rows = [combine(np.stack([numbers[name] for name in part.names])) for part in parts]
     ranks = scipy.stats.rankdata(np.stack(rows), axis=1) / len(rows[0])
-    weights = [
-        part.weight * (agreement(ranks[0], row) if part.must_agree else 1.0)
-        for part, row in zip(parts, ranks)
-    ]
-    total: Array = np.array(weights) @ np.log(ranks)
+    total: Array = np.array([part.weight for part in parts]) @ np.log(ranks)
     return total
-
-
-def agreement(one: Array, other: Array) -> float:
-    """How far two rankings (n,) agree, from 0 at `_AGREE[0]` of Spearman's rho to 1 at the other.
-
-    A half for fewer than `_FEW`, of which chance says more than the rankings.
-    """
-    if len(one) < _FEW:
-        return 0.5
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
-        return 0.0
-    low, high = _AGREE
-    rho = float(scipy.stats.spearmanr(one, other).statistic)
-    return min(1.0, max(0.0, (rho - low) / (high - low)))
 
 
 def normal_scores(values: Sequence[float] | Array) -> Array:

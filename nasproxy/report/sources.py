@@ -228,14 +228,12 @@ def _parts(study: optuna.Study) -> list[Part]:
     parts = [Part((name,)) for name in names.split(",") if name]
     if "parts" in study.user_attrs:
         given = json.loads(study.user_attrs["parts"])
-        parts = [Part(tuple(names), float(weight), *rest) for weight, names, *rest in given]
+        parts = [Part(tuple(names), float(weight)) for weight, names in given]
     free = [part for part in parts if not READINGS.keys() & {*part.names}]
     if not 0 < len(free) < len(parts):  # to ask how far a training agrees with itself takes time
         return parts
     known = reliability_of(study)
-    if known is None or known.is_settled is not False:
-        return parts
-    return [replace(part, must_agree=False) for part in free]
+    return free if known is not None and known.is_settled is False else parts
 
 
 def _combined(parts: Sequence[Part], numbers: Sequence[Mapping[str, float]]) -> Array:

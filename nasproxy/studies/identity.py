@@ -21,7 +21,6 @@ from nasproxy.data.named import DATASETS
 from nasproxy.errors import UserError, nearest, reason
 from nasproxy.estimators.estimator import Estimator
 from nasproxy.estimators.making import parse_by
-from nasproxy.estimators.ranks import Part
 from nasproxy.estimators.training_free import BATCH
 from nasproxy.spaces.same import accepted, difference, digests_of, is_same_space
 from nasproxy.spaces.space import Space
@@ -59,10 +58,8 @@ def describe(
     }
     if estimator.components:
         about["components"] = ",".join(estimator.components)
-    if any(part != Part((name,)) for part in estimator.parts for name in part.names):
-        about["parts"] = json.dumps(
-            [[part.weight, part.names, part.must_agree] for part in estimator.parts]
-        )
+    if any(len(part.names) > 1 or part.weight != 1 for part in estimator.parts):
+        about["parts"] = json.dumps([[part.weight, part.names] for part in estimator.parts])
     if estimator.needs_data and data is not None:
         about |= {"dataset": data.name, "dataset_digest": data.digest}
     return about

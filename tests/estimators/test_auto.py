@@ -11,7 +11,6 @@ import nasproxy
 from nasproxy import Reading, correlate, rank
 from nasproxy.estimators.auto import FREE
 from nasproxy.estimators.making import make_estimator
-from nasproxy.estimators.ranks import Part, agreement, combine_parts
 from nasproxy.report.sources import scores_among
 from nasproxy.studies import reliability
 from nasproxy.studies.record import scored
@@ -49,7 +48,7 @@ def test_it_is_a_training_and_three_free_scores(garments, monkeypatch) -> None:
     monkeypatch.setattr(reliability, "JUDGED", 5)
     monkeypatch.setattr(reliability, "SETTLED", -1.0)
     settled = by_key(made)
-    expected = ranked[0] + sum(ranked[1:]) / 6  # of so few, half of the free scores' weight
+    expected = 2 * ranked[0] + sum(ranked[1:]) / 3
     assert [settled[key] for key in keys] == pytest.approx(list(expected))
     report = correlate(trained, [made, Reading(made, "both")])
     assert report.scores(made.study_name) == pytest.approx(
@@ -63,28 +62,12 @@ def test_it_is_a_training_and_three_free_scores(garments, monkeypatch) -> None:
 
 
 def test_it_takes_as_many_updates_with_any_number_of_classes() -> None:
-    arrays = [np.random.default_rng(0).integers(0, 256, (900, 8, 8), np.uint8), np.arange(900) % 60]
-    data = nasproxy.from_arrays(*arrays, name="made")
+    images = np.random.default_rng(0).integers(0, 256, (900, 8, 8), np.uint8)
+    data = nasproxy.from_arrays(images, np.arange(900) % 60, name="made")
     for by, steps in (("auto", 1000), ("auto:steps=30", 30), ("auto:epochs=2", None)):
         recipe = make_estimator(by, data).trained.recipe
         assert recipe.steps == steps
         assert steps or recipe.epochs == 2
-
-
-@pytest.mark.parametrize(
-    ("noise", "share"), [(0.0, 1.0), (0.3, 1.0), (1.5, 0.6), (30.0, 0.0), (-1.0, 0.0)]
-)
-def test_what_the_training_contradicts_has_no_say(noise: float, share: float) -> None:
-    generator = np.random.default_rng(0)
-    lead = generator.normal(size=400)
-    other = -lead if noise < 0 else lead + noise * generator.normal(size=400)
-    numbers = {"a": lead, "b": other, "c": np.ones(400)}
-    assert agreement(lead, other) == pytest.approx(share, abs=0.1)
-    assert agreement(lead, numbers["c"]) == 0
-    parts = (Part(("a",)), Part(("b",), 0.5, must_agree=True), Part(("c",), must_agree=True))
-    weight = 0.5 * agreement(rankdata(lead), rankdata(other))
-    expected = log_ranks(lead) + weight * log_ranks(other)
-    assert combine_parts(parts, numbers) == pytest.approx(expected)
 
 
 def test_a_free_score_that_a_network_has_not_is_no_failure(
