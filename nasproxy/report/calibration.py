@@ -23,7 +23,7 @@ from nasproxy.studies.statistics import (
 )
 from nasproxy.system.machine import check_seed
 
-LEAST_KNOWN = 5  # fewest architectures that weights are learnt from
+LEAST_KNOWN = 5  # fewest architectures that are learnt from
 _DRAWS = 100  # of those held out: leave-one-out would have useless rankings at -.1 to -.2
 
 
@@ -40,7 +40,7 @@ class Calibration:
         spearman: of the truth of those held out with their predictions, the mean over the draws;
             None where it is not defined.
         spearman_ci: the 95% interval of one draw, with those held out resampled: over both, whom
-            the weights are learnt from and who is predicted.
+            is learnt from and who is predicted.
         ranking: best first, ``architecture``, ``predicted`` (standardised among the known) and
             ``truth``, None where it is not known or broke.
         top: how many of them are listed in words.

@@ -184,7 +184,7 @@ def build(trial, input_shape, num_classes):
 """
 
 
-def test_what_is_not_settled_is_trained_for_twice_as_long(data, tmp_path, command) -> None:
+def test_what_is_not_settled_is_trained_for_twice_as_long(data, tmp_path) -> None:
     (tmp_path / "late.py").write_text(LATE_SPACE)
     storage = f"sqlite:///{tmp_path / 's.db'}"
     proxy = nasproxy.condense(data, "random", ipc=20)
